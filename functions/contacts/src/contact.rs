@@ -1,0 +1,68 @@
+//! One contact, and the list of them.
+
+use crate::App;
+use axum::extract::State;
+use contacts::contact::{self, Contact, ContactFilter, CreateContact, NewContact, UpdateContact};
+use kernel::Page;
+use kernel::page::PageQuery;
+use web::{Auth, Created, IdPath, IfMatch, Json, NoContent, Path, Query, Record, Result};
+
+/// Lists contacts, newest first.
+///
+/// `search` finds words that a name starts with; `phone` and `email` find exactly.
+pub async fn list(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Query(filter): Query<ContactFilter>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<Contact>>> {
+    let page = page.check(contact::SORTS)?;
+    let listed = app.db.read(&caller, async |tx| contact::list(&tx, &filter, &page).await).await?;
+    Ok(Json(listed))
+}
+
+/// Creates a contact.
+///
+/// A phone number or e-mail address belongs to one contact of a company: a second one with it is
+/// refused with 409 `DUPLICATE`, naming the first.
+pub async fn create(State(app): State<App>, Auth(caller): Auth, Json(body): Json<CreateContact>) -> Result<Created<Contact>> {
+    let new = NewContact::parse(&body)?;
+    let created = app.db.write(&caller, async |tx| contact::insert(&tx, &new).await).await?;
+    Ok(Created(created))
+}
+
+/// Gets a contact.
+pub async fn get(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<Record<Contact>> {
+    let found = app.db.read(&caller, async |tx| contact::find(&tx, path.id).await).await?;
+    Ok(Record(found))
+}
+
+/// Changes a contact.
+///
+/// A merge-patch: fields that are absent stay, fields that are null are cleared. With `If-Match`,
+/// only when nobody changed the contact meanwhile.
+pub async fn update(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+    if_match: IfMatch,
+    Json(body): Json<UpdateContact>,
+) -> Result<Record<Contact>> {
+    let updated = app.db.write(&caller, async |tx| {
+        let current = contact::find_for_update(&tx, path.id).await?;
+        if_match.check(&current)?;
+        let changed = body.apply(current, tx.clock().now())?;
+        contact::update(&tx, &changed).await?;
+        Ok(changed)
+    });
+    Ok(Record(updated.await?))
+}
+
+/// Deletes a contact.
+///
+/// It disappears from every list and its phone and e-mail are free for another; conversations and
+/// the audit log keep referring to it.
+pub async fn delete(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<NoContent> {
+    app.db.write(&caller, async |tx| contact::archive(&tx, path.id).await).await?;
+    Ok(NoContent)
+}

@@ -1,0 +1,144 @@
+//! The developer's tool: `cargo xtask <command>`.
+
+mod api;
+mod aws;
+mod build;
+mod check;
+mod cluster;
+mod http;
+mod keys;
+mod logs;
+mod paths;
+mod process;
+mod python;
+mod seed;
+mod server;
+mod smoke;
+mod stack;
+mod step;
+mod suite;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::paths::{Paths, read_json};
+use crate::step::{complain, say};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Runs, tests and checks M3CoreCRM on this machine"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts the local stack, or brings a running one up to date
+    Up,
+    /// Stops the local stack
+    Down,
+    /// Stops the local stack, forgets its data, and starts it anew
+    Reset,
+    /// Prints the logs of a function, or of everything
+    Logs {
+        /// A function, or postgres, aws, fake-providers
+        name: Option<String>,
+        /// Go on printing as lines come
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Invokes a deployed function with an event and prints its answer
+    Invoke { function: String, event: PathBuf },
+    /// Prints an access token
+    Token {
+        /// Whose; the demo user's password is tried
+        #[arg(long, default_value = seed::EMAIL)]
+        email: String,
+    },
+    /// Fills the demo tenant with what is missing
+    Seed,
+    /// Runs every test: against a throwaway database and AWS, then against the local stack
+    Test {
+        /// Handed to the test runner
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures, and prints the table of docs/PERFORMANCE.md
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Formatting, lints, dependencies, allowed edges, generated files, template
+    Check,
+    /// Writes openapi.json; with --check says whether it is up to date
+    Openapi {
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up => stack::up(),
+        Command::Down => {
+            say(if stack::down(&Paths::stack()) {
+                "stopped"
+            } else {
+                "nothing was running"
+            });
+            Ok(())
+        }
+        Command::Reset => stack::reset(),
+        Command::Logs { name, follow } => logs::print(name.as_deref(), follow),
+        Command::Invoke { function, event } => {
+            let description = api::stack(&Paths::stack())?;
+            let answer = aws::invoke(
+                api::text(&description, "/aws_endpoint")?,
+                &function,
+                &read_json(&event)?,
+            )?;
+            say(&serde_json::to_string_pretty(&answer)?);
+            Ok(())
+        }
+        Command::Token { email } => {
+            let description = api::stack(&Paths::stack())?;
+            say(&api::log_in(&description, &email)?);
+            Ok(())
+        }
+        Command::Seed => {
+            say(&seed::seed(&api::stack(&Paths::stack())?)?);
+            Ok(())
+        }
+        Command::Test { arguments } => suite::test(&arguments),
+        Command::Bench { arguments } => process::run(
+            build::cargo()
+                .args(["run", "--release", "--package", "bench", "--"])
+                .args(arguments),
+        ),
+        Command::Check => check::run(),
+        Command::Openapi { check } => {
+            let flag = check.then_some("--check");
+            process::run(
+                build::cargo()
+                    .args(["run", "--quiet", "--package", "openapi", "--"])
+                    .args(flag),
+            )
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What happened, for two readers: the audit log for people (S1.9, S18.4), domain events for the
+//! rest of the system.
+
+pub mod event;
+pub mod log;

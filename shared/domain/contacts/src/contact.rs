@@ -1,0 +1,512 @@
+//! The contact: what it is, how one is parsed, and its SQL.
+
+use crate::channel::{self, Address, Channel, CreateChannel, NewChannel};
+use audit::event;
+use db::{Row, Sql, Tx};
+use futures::future::try_join3;
+use jiff::Timestamp;
+use kernel::page::{Key, KeyType, Sort};
+use kernel::{Code, Email, Error, Page, PageRequest, Patch, Phone, Result, Validator, text};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A person that the company sells to, or may (S3.3).
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Contact {
+    pub id: Uuid,
+    pub first_name: String,
+    pub last_name: Option<String>,
+    pub job_title: Option<String>,
+    pub lifecycle_stage: LifecycleStage,
+    pub source: Source,
+    pub owner_user_id: Option<Uuid>,
+    pub channels: Vec<Channel>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// How far a contact has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LifecycleStage {
+    #[default]
+    Lead,
+    Prospect,
+    Customer,
+    Inactive,
+    Lost,
+}
+
+impl LifecycleStage {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lead => "lead",
+            Self::Prospect => "prospect",
+            Self::Customer => "customer",
+            Self::Inactive => "inactive",
+            Self::Lost => "lost",
+        }
+    }
+
+    fn from_column(text: &str) -> Self {
+        match text {
+            "prospect" => Self::Prospect,
+            "customer" => Self::Customer,
+            "inactive" => Self::Inactive,
+            "lost" => Self::Lost,
+            _ => Self::Lead,
+        }
+    }
+}
+
+/// What made the contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Manual,
+    /// Somebody unknown wrote to us.
+    InboundMessage,
+    Import,
+}
+
+impl Source {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::InboundMessage => "inbound_message",
+            Self::Import => "import",
+        }
+    }
+
+    fn from_column(text: &str) -> Self {
+        match text {
+            "inbound_message" => Self::InboundMessage,
+            "import" => Self::Import,
+            _ => Self::Manual,
+        }
+    }
+}
+
+/// The body that creates a contact.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateContact {
+    #[schemars(length(min = 1, max = 100))]
+    pub first_name: String,
+    #[schemars(length(max = 100))]
+    pub last_name: Option<String>,
+    #[schemars(length(max = 100))]
+    pub job_title: Option<String>,
+    #[serde(default)]
+    pub lifecycle_stage: LifecycleStage,
+    /// A user of the company.
+    pub owner_user_id: Option<Uuid>,
+    #[serde(default)]
+    pub channels: Vec<CreateChannel>,
+}
+
+/// The body that changes a contact: what is absent stays, what is null goes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateContact {
+    #[schemars(length(min = 1, max = 100))]
+    pub first_name: Option<String>,
+    #[serde(default)]
+    pub last_name: Patch<String>,
+    #[serde(default)]
+    pub job_title: Patch<String>,
+    pub lifecycle_stage: Option<LifecycleStage>,
+    #[serde(default)]
+    pub owner_user_id: Patch<Uuid>,
+}
+
+/// The filters of the list.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct ContactFilter {
+    #[serde(alias = "owner")]
+    pub owner_user_id: Option<Uuid>,
+    #[serde(alias = "lifecycle")]
+    pub lifecycle_stage: Option<LifecycleStage>,
+    /// Words that a name starts with; all of them, in any order, also in other Arabic spellings.
+    pub search: Option<String>,
+    /// A phone or WhatsApp number in E.164.
+    pub phone: Option<String>,
+    /// An e-mail address.
+    pub email: Option<String>,
+}
+
+/// A checked contact that is not stored yet.
+#[derive(Clone, Debug)]
+pub struct NewContact {
+    first_name: String,
+    last_name: Option<String>,
+    job_title: Option<String>,
+    lifecycle_stage: LifecycleStage,
+    source: Source,
+    owner_user_id: Option<Uuid>,
+    channels: Vec<NewChannel>,
+}
+
+/// What the list can be sorted by.
+pub static SORTS: &[Sort] = &[
+    Sort { name: "created_at", column: "c.created_at", key: KeyType::Timestamp },
+    Sort { name: "name", column: "c.name_norm", key: KeyType::Text },
+];
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.first_name, c.last_name, c.name_norm, c.job_title, c.lifecycle_stage, c.source, c.owner_user_id,
+                    c.created_at, c.updated_at, ch.*
+             FROM contacts c LEFT JOIN LATERAL (
+                 SELECT array_agg(o.id) AS channel_ids, array_agg(o.type) AS channel_types,
+                        array_agg(o.value_sealed) AS channel_values, array_agg(o.is_primary) AS channel_primary,
+                        array_agg(o.opt_in) AS channel_opt_in, array_agg(o.verified_at) AS channel_verified
+                 FROM (SELECT * FROM contact_channels x
+                       WHERE x.tenant_id = c.tenant_id AND x.contact_id = c.id ORDER BY x.id) o
+             ) ch ON true",
+            $rest
+        )
+    };
+}
+
+const LIST: &str = select!("");
+const FIND: &str = select!(" WHERE c.tenant_id = $1 AND c.id = $2 AND c.archived_at IS NULL");
+const LOCK: &str = select!(" WHERE c.tenant_id = $1 AND c.id = $2 AND c.archived_at IS NULL FOR UPDATE OF c");
+
+const INSERT: &str = "WITH contact AS (
+         INSERT INTO contacts (tenant_id, id, first_name, last_name, name_norm, job_title, lifecycle_stage, source,
+                               owner_user_id, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+     ), names AS (
+         INSERT INTO contact_names (tenant_id, word, contact_id) SELECT $1, word, $2 FROM unnest($11::text[]) AS word
+     ), channels AS (
+         INSERT INTO contact_channels (tenant_id, contact_id, created_at, id, type, value_sealed, value_hash,
+                                       value_masked, claims_value, is_primary, opt_in, opt_in_source)
+         SELECT $1, $2, $10, new.* FROM unnest($12::uuid[], $13::text[], $14::bytea[], $15::bytea[], $16::text[],
+                                               $17::boolean[], $18::boolean[], $19::boolean[], $20::text[]) AS new
+         ON CONFLICT (tenant_id, value_hash) WHERE claims_value DO NOTHING
+         RETURNING 1
+     )
+     SELECT count(*) FROM channels";
+
+const CLAIMED_BY: &str = "SELECT value_hash, contact_id FROM contact_channels
+     WHERE tenant_id = $1 AND value_hash = ANY ($2) AND claims_value";
+
+const UPDATE: &str = "UPDATE contacts SET first_name = $3, last_name = $4, name_norm = $5, job_title = $6, lifecycle_stage = $7,
+            owner_user_id = $8, updated_at = $9
+     WHERE tenant_id = $1 AND id = $2";
+
+const REPLACE_NAMES: &str = "WITH gone AS (
+         DELETE FROM contact_names WHERE tenant_id = $1 AND contact_id = $2 AND word <> ALL ($3)
+     )
+     INSERT INTO contact_names (tenant_id, word, contact_id) SELECT $1, word, $2 FROM unnest($3::text[]) AS word
+     ON CONFLICT DO NOTHING";
+
+const ARCHIVE: &str = "WITH freed AS (
+         UPDATE contact_channels SET claims_value = false WHERE tenant_id = $1 AND contact_id = $2 AND claims_value
+     )
+     UPDATE contacts SET archived_at = $3, updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL";
+
+/// Makes a contact, or says which one has its phone or e-mail already.
+///
+/// # Errors
+/// 409 `DUPLICATE` naming the other contact; 404 when the owner is not a user of the company.
+pub async fn insert(tx: &Tx, new: &NewContact) -> Result<Contact> {
+    let (id, now) = (tx.clock().id(), tx.clock().now());
+    let channels = insert_row(tx, id, new, now).await?;
+    let channels = new.channels.iter().zip(channels.ids).map(|(channel, id)| channel.stored(id)).collect();
+    Ok(Contact {
+        id,
+        first_name: new.first_name.clone(),
+        last_name: new.last_name.clone(),
+        job_title: new.job_title.clone(),
+        lifecycle_stage: new.lifecycle_stage,
+        source: new.source,
+        owner_user_id: new.owner_user_id,
+        channels,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+async fn insert_row(tx: &Tx, id: Uuid, new: &NewContact, now: Timestamp) -> Result<channel::Columns> {
+    let tenant = tx.tenant();
+    let columns = NewChannel::columns(&new.channels, tx.sealer(), tenant, || tx.clock().id())?;
+    let full_name = full_name(&new.first_name, new.last_name.as_deref());
+    let (sort_key, words) = (text::sort_key(&full_name), text::search_words(&full_name));
+    let params: [&(dyn db::ToSql + Sync); 20] = [
+        &tenant.0,
+        &id,
+        &new.first_name,
+        &new.last_name,
+        &sort_key,
+        &new.job_title,
+        &new.lifecycle_stage.as_str(),
+        &new.source.as_str(),
+        &new.owner_user_id,
+        &now,
+        &words,
+        &columns.ids,
+        &columns.types,
+        &columns.sealed,
+        &columns.hashes,
+        &columns.masked,
+        &columns.claims,
+        &columns.primary,
+        &columns.opt_in,
+        &columns.opt_in_sources,
+    ];
+    let created = json!({ "source": new.source });
+    let (inserted, _) = futures::try_join!(tx.query_one(INSERT, &params), event::publish(tx, "contact.created", id, &created))?;
+    if inserted.get::<_, i64>(0) == i64::try_from(columns.ids.len()).unwrap_or(i64::MAX) {
+        return Ok(columns);
+    }
+    Err(duplicate(tx, &columns).await?)
+}
+
+async fn duplicate(tx: &Tx, columns: &channel::Columns) -> Result<Error> {
+    let owners = tx.query(CLAIMED_BY, &[&tx.tenant().0, &columns.hashes]).await?;
+    let conflicts: Vec<_> = owners
+        .iter()
+        .filter_map(|row| {
+            let (hash, contact_id): (&[u8], Uuid) = (row.get(0), row.get(1));
+            let at = columns.hashes.iter().position(|known| known == hash)?;
+            Some(json!({ "path": format!("channels[{at}].value"), "contact_id": contact_id }))
+        })
+        .collect();
+    let contact_id = conflicts.first().map(|conflict| conflict["contact_id"].clone());
+    Ok(Error::new(Code::Duplicate, "Another contact has this phone number or e-mail address.")
+        .with_details(json!({ "contact_id": contact_id, "conflicts": conflicts })))
+}
+
+/// # Errors
+/// 404 when the company has no such contact.
+pub async fn find(tx: &Tx, id: Uuid) -> Result<Contact> {
+    let row = tx.query_opt(FIND, &[&tx.tenant().0, &id]).await?.ok_or_else(Error::not_found)?;
+    from_row(tx, &row)
+}
+
+/// As [`find`], and holds the row until the transaction ends.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_for_update(tx: &Tx, id: Uuid) -> Result<Contact> {
+    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?.ok_or_else(Error::not_found)?;
+    from_row(tx, &row)
+}
+
+/// One page of the company's contacts.
+///
+/// # Errors
+/// 422 for a phone or e-mail filter that is none.
+pub async fn list(tx: &Tx, filter: &ContactFilter, page: &PageRequest) -> Result<Page<Contact>> {
+    let mut sql = Sql::list(tx, LIST, "c");
+    sql.only("c.archived_at IS NULL");
+    sql.filter_opt("c.owner_user_id = $", filter.owner_user_id);
+    sql.filter_opt("c.lifecycle_stage = $", filter.lifecycle_stage.map(LifecycleStage::as_str));
+    for word in text::search_words(filter.search.as_deref().unwrap_or("")) {
+        sql.filter(
+            "c.id IN (SELECT n.contact_id FROM contact_names n WHERE n.tenant_id = c.tenant_id
+                      AND n.word >= $ AND n.word < $ || U&'\\+10FFFF')",
+            word,
+        );
+    }
+    for address in addresses(filter)? {
+        sql.filter(
+            "c.id IN (SELECT x.contact_id FROM contact_channels x WHERE x.tenant_id = c.tenant_id AND x.value_hash = $)",
+            address.hash(tx.sealer(), tx.tenant()),
+        );
+    }
+    let by_name = page.sort.key == KeyType::Text;
+    let tenant = tx.tenant();
+    let listed = sql.fetch(
+        tx,
+        page,
+        |row| Ok((row.get::<_, String>("name_norm"), read(row, tx.sealer(), tenant)?)),
+        |(name, contact)| (if by_name { Key::Text(name.clone()) } else { Key::Timestamp(contact.created_at) }, contact.id),
+    );
+    let listed = listed.await?;
+    Ok(Page { data: listed.data.into_iter().map(|(_, contact)| contact).collect(), next_cursor: listed.next_cursor })
+}
+
+fn addresses(filter: &ContactFilter) -> Result<Vec<Address>> {
+    let mut validator = Validator::default();
+    let mut addresses = Vec::new();
+    if let Some(phone) = &filter.phone {
+        // A plus in a query string that was not escaped arrives as a space.
+        match Phone::parse(&phone.replacen(' ', "+", usize::from(phone.starts_with(' ')))) {
+            Some(phone) => addresses.push(Address::phone(&phone)),
+            None => validator.reject("phone", "invalid", "Give a valid number in E.164, like +201001234567."),
+        }
+    }
+    if let Some(email) = &filter.email {
+        match Email::parse(email) {
+            Some(email) => addresses.push(Address::email(&email)),
+            None => validator.reject("email", "invalid", "This is not an e-mail address."),
+        }
+    }
+    validator.finish().map(|()| addresses)
+}
+
+/// Writes a changed contact, as [`UpdateContact::apply`] made it from the one that
+/// [`find_for_update`] read.
+///
+/// # Errors
+/// 404 when the new owner is not a user of the company.
+pub async fn update(tx: &Tx, contact: &Contact) -> Result<()> {
+    let tenant = tx.tenant().0;
+    let full_name = full_name(&contact.first_name, contact.last_name.as_deref());
+    let (sort_key, words) = (text::sort_key(&full_name), text::search_words(&full_name));
+    let params: [&(dyn db::ToSql + Sync); 9] = [
+        &tenant,
+        &contact.id,
+        &contact.first_name,
+        &contact.last_name,
+        &sort_key,
+        &contact.job_title,
+        &contact.lifecycle_stage.as_str(),
+        &contact.owner_user_id,
+        &contact.updated_at,
+    ];
+    let payload = json!({});
+    try_join3(
+        tx.execute(UPDATE, &params),
+        tx.execute(REPLACE_NAMES, &[&tenant, &contact.id, &words]),
+        event::publish(tx, "contact.updated", contact.id, &payload),
+    )
+    .await
+    .map(drop)
+}
+
+/// Takes a contact out of every list and frees its phone and e-mail for another. Conversations
+/// keep referring to it.
+///
+/// # Errors
+/// 404 when the company has no such contact.
+pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
+    let (payload, tenant, now) = (json!({}), tx.tenant().0, tx.clock().now());
+    let params: [&(dyn db::ToSql + Sync); 3] = [&tenant, &id, &now];
+    let (archived, _) = futures::try_join!(
+        tx.execute(ARCHIVE, &params),
+        event::publish(tx, "contact.deleted", id, &payload),
+    )?;
+    if archived == 0 { Err(Error::not_found()) } else { Ok(()) }
+}
+
+/// The contact that a phone number belongs to; a new one when it is nobody's. Two at once find the
+/// same contact.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_or_create_by_phone(tx: &Tx, phone: &Phone, profile_name: Option<&str>, now: Timestamp) -> Result<Uuid> {
+    let address = Address::phone(phone);
+    let hash = address.hash(tx.sealer(), tx.tenant());
+    let claimed = async || -> Result<Option<Uuid>> {
+        let row = tx.query_opt(CLAIMED_BY, &[&tx.tenant().0, &vec![hash.clone()]]).await?;
+        Ok(row.map(|row| row.get(1)))
+    };
+    if let Some(contact_id) = claimed().await? {
+        return Ok(contact_id);
+    }
+    // Whoever asks for the same number waits here until the contact of the first is committed.
+    tx.execute(WAIT_FOR_ADDRESS, &[&hash]).await?;
+    if let Some(contact_id) = claimed().await? {
+        return Ok(contact_id);
+    }
+    let new = NewContact::from_inbound(phone, profile_name);
+    let id = tx.clock().id();
+    insert_row(tx, id, &new, now).await?;
+    Ok(id)
+}
+
+const WAIT_FOR_ADDRESS: &str = "SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))";
+
+impl NewContact {
+    /// Checks a create request.
+    ///
+    /// # Errors
+    /// 422 with every field that is wrong.
+    pub fn parse(body: &CreateContact) -> Result<Self> {
+        let mut validator = Validator::default();
+        let new = Self {
+            first_name: validator.text("first_name", &body.first_name, 100),
+            last_name: validator.optional_text("last_name", body.last_name.as_deref(), 100),
+            job_title: validator.optional_text("job_title", body.job_title.as_deref(), 100),
+            lifecycle_stage: body.lifecycle_stage,
+            source: Source::Manual,
+            owner_user_id: body.owner_user_id,
+            channels: NewChannel::parse_all(&body.channels, &mut validator),
+        };
+        validator.finish().map(|()| new)
+    }
+
+    /// Somebody unknown who wrote to us, under the name they gave the provider, else their number
+    /// in its masked form.
+    #[must_use]
+    pub fn from_inbound(phone: &Phone, profile_name: Option<&str>) -> Self {
+        let name: String = profile_name.unwrap_or("").chars().filter(|c| !c.is_control()).take(100).collect();
+        let name = name.trim();
+        Self {
+            first_name: if name.is_empty() { phone.masked() } else { name.to_owned() },
+            last_name: None,
+            job_title: None,
+            lifecycle_stage: LifecycleStage::Lead,
+            source: Source::InboundMessage,
+            owner_user_id: None,
+            channels: vec![NewChannel::whatsapp(phone)],
+        }
+    }
+}
+
+impl UpdateContact {
+    /// The contact after the change.
+    ///
+    /// # Errors
+    /// 422 with every field that is wrong.
+    pub fn apply(&self, current: Contact, now: Timestamp) -> Result<Contact> {
+        let mut validator = Validator::default();
+        let first_name = self.first_name.as_deref().map(|name| validator.text("first_name", name, 100));
+        let mut text = |path, patch: &Patch<String>, current| match patch {
+            Patch::Value(value) => validator.optional_text(path, Some(value), 100),
+            Patch::Null => None,
+            Patch::Absent => current,
+        };
+        let changed = Contact {
+            first_name: first_name.unwrap_or(current.first_name),
+            last_name: text("last_name", &self.last_name, current.last_name),
+            job_title: text("job_title", &self.job_title, current.job_title),
+            lifecycle_stage: self.lifecycle_stage.unwrap_or(current.lifecycle_stage),
+            owner_user_id: self.owner_user_id.clone().apply(current.owner_user_id),
+            updated_at: now,
+            ..current
+        };
+        validator.finish().map(|()| changed)
+    }
+}
+
+fn full_name(first_name: &str, last_name: Option<&str>) -> String {
+    format!("{first_name} {}", last_name.unwrap_or("")).trim_end().to_owned()
+}
+
+fn from_row(tx: &Tx, row: &Row) -> Result<Contact> {
+    read(row, tx.sealer(), tx.tenant())
+}
+
+fn read(row: &Row, sealer: &kernel::Sealer, tenant: kernel::TenantId) -> Result<Contact> {
+    Ok(Contact {
+        id: row.get("id"),
+        first_name: row.get("first_name"),
+        last_name: row.get("last_name"),
+        job_title: row.get("job_title"),
+        lifecycle_stage: LifecycleStage::from_column(row.get("lifecycle_stage")),
+        source: Source::from_column(row.get("source")),
+        owner_user_id: row.get("owner_user_id"),
+        channels: channel::from_row(row, sealer, tenant)?,
+        created_at: row.get("created_at"),
+        updated_at: row.get("updated_at"),
+    })
+}

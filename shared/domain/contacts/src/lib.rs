@@ -1,0 +1,4 @@
+//! Contacts: the people that a company sells to (S3).
+
+pub mod channel;
+pub mod contact;

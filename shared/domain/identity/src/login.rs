@@ -1,0 +1,152 @@
+//! Logging in: whose account an e-mail and a password open (S1.4, S1.6).
+
+use crate::{Password, user};
+use db::{Db, Tx};
+use kernel::{Code, Email, Error, Result, TenantId, Validator};
+use serde_json::json;
+use uuid::Uuid;
+
+const TENANT_NAMED: &str = "SELECT app.tenant_named($1)";
+const CANDIDATES: &str =
+    "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash FROM app.login_candidates($1, $2)";
+const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, NULL, NULL)";
+
+/// What somebody claims.
+#[derive(Debug)]
+pub struct Credentials {
+    pub email: Email,
+    password: Password,
+    /// The slug or the id of a tenant.
+    tenant: Option<String>,
+}
+
+impl Credentials {
+    /// # Errors
+    /// 422 with the fields that can't be right.
+    pub fn parse(email: &str, password: &str, tenant: Option<&str>) -> Result<Self> {
+        let mut validator = Validator::default();
+        let parsed = Email::parse(email);
+        if parsed.is_none() {
+            validator.reject("email", "invalid", "This is not an e-mail address.");
+        }
+        if password.is_empty() {
+            validator.reject("password", "required", "This must not be empty.");
+        } else if password.len() > 2048 {
+            validator.reject("password", "too_long", "A password has at most 256 characters.");
+        }
+        let tenant = validator.optional_text("tenant", tenant, 100).map(|tenant| tenant.to_lowercase());
+        validator.finish()?;
+        let email = parsed.ok_or_else(|| Error::internal("an address was accepted and is none"))?;
+        Ok(Self { email, password: Password::claim(password), tenant })
+    }
+
+    /// Finds the accounts that this could be about.
+    ///
+    /// # Errors
+    /// 503 when the database is away.
+    pub async fn find(&self, db: &Db) -> Result<Login<'_>> {
+        let named: Option<Uuid> = match &self.tenant {
+            Some(tenant) => db.lookup(TENANT_NAMED, &[tenant]).await?.first().and_then(|row| row.get(0)),
+            None => None,
+        };
+        // A tenant that is named and does not exist has no accounts, and costs the same look-up.
+        let within = self.tenant.as_ref().map(|_| named.unwrap_or(Uuid::nil()));
+        let rows = db.lookup(CANDIDATES, &[&self.email.normalised, &within]).await?;
+        let candidates = rows.iter().map(|row| Candidate {
+            account: FoundAccount { tenant: TenantId(row.get(0)), user_id: row.get(3) },
+            slug: row.get(1),
+            active: row.get::<_, &str>(2) == "active" && row.get::<_, &str>(4) == "active",
+            password_hash: row.get(5),
+        });
+        let candidates = candidates.collect();
+        let scope = named.map(|id| id.to_string()).or_else(|| self.tenant.clone()).unwrap_or_else(|| "any".to_owned());
+        Ok(Login { credentials: self, scope, candidates })
+    }
+}
+
+/// An account that a login named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundAccount {
+    pub tenant: TenantId,
+    pub user_id: Uuid,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    account: FoundAccount,
+    slug: String,
+    active: bool,
+    password_hash: Option<String>,
+}
+
+/// A login under way.
+#[derive(Debug)]
+pub struct Login<'a> {
+    credentials: &'a Credentials,
+    scope: String,
+    candidates: Vec<Candidate>,
+}
+
+impl Login<'_> {
+    /// What failed guesses are counted by: the tenant that was named, by its id however it was
+    /// named, and the address. It does not depend on whether there is such an account.
+    #[must_use]
+    pub fn lock_key(&self) -> String {
+        format!("{}/{}", self.scope, self.credentials.email.normalised)
+    }
+
+    /// The account that the password opens. `None` whether it was wrong, nobody has the address or
+    /// the account is suspended: nobody is told which, and at least one hash is computed in each case.
+    ///
+    /// # Errors
+    /// 409 `AUTH_TENANT_REQUIRED` when it opens several.
+    pub fn check(&self) -> Result<Option<FoundAccount>> {
+        let password = &self.credentials.password;
+        if self.candidates.is_empty() {
+            password.verify(None)?;
+            return Ok(None);
+        }
+        let mut opened = Vec::new();
+        for candidate in &self.candidates {
+            if password.verify(candidate.password_hash.as_deref())? && candidate.active {
+                opened.push(candidate);
+            }
+        }
+        match opened.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.account)),
+            several => {
+                let slugs: Vec<&str> = several.iter().map(|candidate| candidate.slug.as_str()).collect();
+                let message = "These credentials are right in several companies; repeat with `tenant`.";
+                Err(Error::new(Code::AuthTenantRequired, message).with_details(json!({ "tenants": slugs })))
+            }
+        }
+    }
+
+    /// The accounts whose owners should know that somebody failed to log in.
+    pub fn accounts(&self) -> impl Iterator<Item = FoundAccount> {
+        self.candidates.iter().map(|candidate| candidate.account)
+    }
+}
+
+/// The answer to every login that fails, whatever it failed for.
+#[must_use]
+pub fn refused() -> Error {
+    Error::new(Code::AuthInvalidCredentials, "The e-mail address or the password is not right.")
+}
+
+/// Writes to the account's audit log that somebody failed to log in to it.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn audit_failure(tx: &Tx, user_id: Uuid) -> Result<()> {
+    tx.execute(AUDIT_FAILURE, &[&user_id]).await.map(drop)
+}
+
+/// Whether the password is the user's own; the same work without such a user.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn is_password_of(tx: &Tx, user_id: Uuid, password: &Password) -> Result<bool> {
+    password.verify(user::password_hash(tx, user_id).await?.as_deref())
+}

@@ -1,0 +1,4 @@
+//! Deliveries to people: one outbox for every channel, and what providers report of it (S2).
+
+pub mod delivery;
+pub mod report;

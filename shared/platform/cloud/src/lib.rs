@@ -1,0 +1,22 @@
+//! SQS, S3, `DynamoDB` and Secrets Manager behind small structs that speak our words.
+//!
+//! [`Cloud::connect`] does no I/O, and a client is built when something first asks for it, so a
+//! function pays at start-up for what it uses.
+
+mod accounts;
+mod bucket;
+mod connect;
+mod error;
+mod lock_out;
+mod queue;
+mod rate;
+mod secrets;
+mod state;
+
+pub use accounts::{Accounts, EdgeAccount, EdgeSecret, EdgeSecrets, Provider};
+pub use bucket::Bucket;
+pub use connect::Cloud;
+pub use lock_out::{Attempt, LockOut, LockOuts};
+pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
+pub use rate::{Decision, RateLimit, RateLimiter};
+pub use state::Key;

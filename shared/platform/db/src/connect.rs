@@ -1,0 +1,163 @@
+//! Connecting: TLS with bundled roots, and the refusal to work as a role that could bypass
+//! row-level security.
+
+use crate::error::from_postgres;
+use crate::{Params, tx};
+use config::Tls;
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use kernel::{Caller, Clock, Error, Result, Sealer};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+use tokio_postgres::{NoTls, Row};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database of this process.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool,
+    clock: Clock,
+    sealer: Sealer,
+}
+
+impl Db {
+    /// Makes the pool; the first connection is opened by [`Db::warm_up`] or the first use.
+    ///
+    /// # Errors
+    /// When the settings can't make a pool.
+    pub fn new(settings: &config::Database, sealer: Sealer, clock: Clock) -> Result<Self> {
+        let mut postgres = tokio_postgres::Config::new();
+        postgres
+            .host(&settings.host)
+            .port(settings.port)
+            .dbname(&settings.dbname)
+            .user(&settings.username)
+            .password(settings.password.expose())
+            .application_name("m3corecrm")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .keepalives_idle(Duration::from_secs(30));
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match settings.tls {
+            Tls::Disable => Manager::from_config(postgres, NoTls, recycling),
+            Tls::Require => {
+                postgres.ssl_mode(tokio_postgres::config::SslMode::Require);
+                Manager::from_config(postgres, tls()?, recycling)
+            }
+        };
+        let pool = Pool::builder(manager)
+            .max_size(settings.max_connections)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .post_create(Hook::async_fn(|client, _| Box::pin(refuse_bypass(client))))
+            .build()
+            .map_err(Error::internal)?;
+        Ok(Self { pool, clock, sealer })
+    }
+
+    /// The database that the function's secrets name, sealed with the data keys.
+    ///
+    /// # Errors
+    /// Internal, when a secret is missing or malformed.
+    pub fn from_config(secrets: &config::Secrets, clock: Clock) -> Result<Self> {
+        let settings: config::Database = secrets.parse(config::secret::DATABASE).map_err(Error::internal)?;
+        let sealer = secrets.sealer(config::secret::DATA_KEYS).map_err(Error::internal)?;
+        Self::new(&settings, sealer, clock)
+    }
+
+    /// Opens the first connection, so that the first request does not wait for it. Finding the
+    /// database away is not an error here: requests say 503 until it is back.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.connection().await {
+            tracing::warn!(%error, "the database is away");
+        }
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Runs `work` in a read-only tenant transaction.
+    ///
+    /// # Errors
+    /// What `work` returns; 401 or 403 when the caller may not enter; 503 when the database is away.
+    pub async fn read<T>(&self, caller: &Caller, work: impl AsyncFnOnce(tx::Tx) -> Result<T>) -> Result<T> {
+        tx::read(self, caller, work).await
+    }
+
+    /// Runs `work` in a tenant transaction and commits when it succeeds. When the caller carries an
+    /// idempotency key that was answered before, `work` does not run and that answer is returned.
+    ///
+    /// # Errors
+    /// As [`Db::read`]; 409 while the same key is being answered, 422 when it was used for another
+    /// request.
+    pub async fn write<T: Serialize + DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        work: impl AsyncFnOnce(tx::Tx) -> Result<T>,
+    ) -> Result<T> {
+        tx::write(self, caller, work).await
+    }
+
+    /// Checks the caller's session and permission, for a route that needs no transaction.
+    ///
+    /// # Errors
+    /// 401 or 403 when the caller may not enter; 503 when the database is away.
+    pub async fn authorise(&self, caller: &Caller) -> Result<()> {
+        self.read(caller, async |tx| tx.query_one("SELECT 1", &[]).await.map(drop)).await
+    }
+
+    /// Calls a look-up function of schema `app`: a statement outside any tenant.
+    ///
+    /// # Errors
+    /// 503 when the database is away.
+    pub async fn lookup(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>> {
+        let client = self.connection().await?;
+        let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
+        client.query(&statement, params).await.map_err(from_postgres)
+    }
+
+    pub(crate) async fn connection(&self) -> Result<Object> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => from_postgres(error),
+            other => Error::unavailable(other),
+        })
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+/// A role that is superuser or bypasses row-level security would see every tenant: no connection
+/// is better than that one.
+async fn refuse_bypass(client: &tokio_postgres::Client) -> Result<(), HookError> {
+    let role = client
+        .query_one("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user", &[])
+        .await
+        .map_err(HookError::Backend)?;
+    if role.get(0) {
+        return Err(HookError::message("the database role bypasses row-level security; connect as m3_app"));
+    }
+    Ok(())
+}
+
+pub(crate) fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::internal)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(client))
+}

@@ -1,0 +1,77 @@
+//! What Postgres says, in our words.
+
+use kernel::{Code, Error};
+use std::error::Error as _;
+use tokio_postgres::error::SqlState;
+
+/// Maps a database error. Errors that a request can cause (a foreign key to a record that is not
+/// there, a key that is taken) become 4xx where the domain did not catch them first; a server that
+/// is away becomes 503; anything else is internal. Values never enter the message: Postgres puts
+/// row contents into `detail`, so only code and constraint are kept.
+#[must_use]
+pub fn from_postgres(error: tokio_postgres::Error) -> Error {
+    let Some(said) = error.as_db_error() else {
+        return Error::unavailable(Described::of(&error));
+    };
+    let described = Described::of(&error);
+    match said.code().code() {
+        "M3401" => Error::unauthenticated(),
+        "M3402" => Error::new(Code::Forbidden, "This company's account is suspended; contact support."),
+        "M3403" => Error::new(Code::Forbidden, "You do not have the permission that this needs."),
+        "M3I02" => Error::new(Code::Conflict, "A request with this Idempotency-Key is being answered; try again in a moment.")
+            .with_retry_after(std::time::Duration::from_secs(1)),
+        "M3I03" => Error::field("Idempotency-Key", "reused", "This Idempotency-Key was used for a different request; use a new one."),
+        _ => match *said.code() {
+            SqlState::UNIQUE_VIOLATION => Error::new(Code::Conflict, "A record with these values is already there.").with_source(described),
+            SqlState::FOREIGN_KEY_VIOLATION => Error::not_found().with_source(described),
+            SqlState::UNTRANSLATABLE_CHARACTER | SqlState::CHARACTER_NOT_IN_REPERTOIRE => {
+                Error::invalid_request("A text holds a character that can't be stored.").with_source(described)
+            }
+            SqlState::T_R_SERIALIZATION_FAILURE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::LOCK_NOT_AVAILABLE
+            | SqlState::QUERY_CANCELED
+            | SqlState::TOO_MANY_CONNECTIONS
+            | SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW => Error::unavailable(described),
+            _ => Error::internal(described),
+        },
+    }
+}
+
+/// The answer to this idempotency key is stored.
+pub(crate) fn is_replay(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "M3I01")
+}
+
+/// A database error without the data that Postgres adds to it.
+#[derive(Debug)]
+struct Described(String);
+
+impl Described {
+    fn of(error: &tokio_postgres::Error) -> Self {
+        let text = match error.as_db_error() {
+            Some(said) => format!(
+                "{} {} (table {}, constraint {})",
+                said.code().code(),
+                said.message().split('"').step_by(2).collect::<Vec<_>>().join("…"),
+                said.table().unwrap_or("-"),
+                said.constraint().unwrap_or("-"),
+            ),
+            None => match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
+        };
+        Self(text)
+    }
+}
+
+impl std::fmt::Display for Described {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Described {}

@@ -1,0 +1,298 @@
+//! Tenant transactions.
+
+use crate::error::{from_postgres, is_replay};
+use crate::{Db, Params};
+use deadpool_postgres::Object;
+use futures::TryStreamExt;
+use futures::future::{OptionFuture, join, join4};
+use kernel::{Actor, Caller, Clock, Error, Result, Sealer, TenantId};
+use serde::{Serialize, de::DeserializeOwned};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use tokio_postgres::{Row, Statement};
+
+const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6)";
+const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
+const STORE_ANSWER: &str = "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
+const STORED_ANSWER: &str =
+    "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
+
+const FRESH: u8 = 0;
+const OPEN: u8 = 1;
+const REPLAY: u8 = 2;
+const OVER: u8 = 3;
+
+/// An open tenant transaction. It begins, and enters its tenant, together with its first
+/// statement; statements started together (`try_join!`) travel together.
+#[derive(Clone)]
+pub struct Tx(Arc<Inner>);
+
+struct Inner {
+    client: Option<Object>,
+    caller: Caller,
+    clock: Clock,
+    sealer: Sealer,
+    begin: &'static str,
+    state: AtomicU8,
+    failed: AtomicBool,
+}
+
+impl Tx {
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.0.caller.tenant()
+    }
+
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    /// # Errors
+    /// As the statement fails; see [`crate::from_postgres`].
+    pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+        Ok(self.run(sql, params).await?.0)
+    }
+
+    /// # Errors
+    /// As [`Tx::query`]; internal when there is no row.
+    pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
+        self.query_opt(sql, params).await?.ok_or_else(|| Error::internal("a statement that returns a row returned none"))
+    }
+
+    /// # Errors
+    /// As [`Tx::query`].
+    pub async fn query_opt(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a statement for its effect; returns how many rows it changed.
+    ///
+    /// # Errors
+    /// As [`Tx::query`].
+    pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
+        Ok(self.run(sql, params).await?.1)
+    }
+
+    async fn run(&self, sql: &str, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
+        let outcome = self.send(sql, params).await;
+        if outcome.is_err() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn client(&self) -> Result<&Object> {
+        let over = self.0.state.load(Ordering::Relaxed) == OVER;
+        self.0.client.as_ref().filter(|_| !over).ok_or_else(|| Error::internal("the transaction is over"))
+    }
+
+    async fn send(&self, sql: &str, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
+        let client = self.client()?;
+        let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
+        if self.0.state.load(Ordering::Relaxed) == FRESH {
+            let opening = Opening::prepare(client).await.map_err(from_postgres)?;
+            // Of statements started together, the first to come here opens; nothing is awaited
+            // between this and the sending, so the others queue up behind it.
+            if self.0.state.swap(OPEN, Ordering::Relaxed) == FRESH {
+                return self.open_with(client, &opening, &statement, params).await;
+            }
+        }
+        answer_of(client, &statement, params).await.map_err(from_postgres)
+    }
+
+    /// BEGIN, enter, the claim of the idempotency key and the first statement, in one trip. They
+    /// are polled in this order, which is the order they are sent in.
+    async fn open_with(&self, client: &Object, opening: &Opening, first: &Statement, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
+        let caller = &self.0.caller;
+        let idempotency = caller.idempotency().filter(|_| self.0.begin == "BEGIN");
+        let now = self.0.clock.now();
+        let origin = origin_json(caller);
+        let permission = caller.permission().map(kernel::Permission::code);
+        let (user, session) = (caller.user_id(), caller.session_id());
+        let enter_params: [&(dyn crate::ToSql + Sync); 6] = [&caller.tenant().0, &user, &session, &permission, &origin, &now];
+        let key = idempotency.map(|idempotency| idempotency.key.as_str());
+        let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
+        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&user, &key, &fingerprint, &now];
+
+        let claiming: OptionFuture<_> = idempotency.map(|_| client.query(&opening.claim, &claim_params)).into();
+        let (begun, entered, claimed, rows) =
+            join4(client.batch_execute(self.0.begin), client.query(&opening.enter, &enter_params), claiming, answer_of(client, first, params)).await;
+        begun.map_err(from_postgres)?;
+        entered.map_err(|error| with_permission(from_postgres(error), permission))?;
+        if let Some(Err(error)) = claimed {
+            if is_replay(&error) {
+                self.0.state.store(REPLAY, Ordering::Relaxed);
+            }
+            return Err(from_postgres(error));
+        }
+        rows.map_err(from_postgres)
+    }
+
+    /// Ends the transaction without its changes.
+    async fn roll_back(&self) {
+        let Ok(client) = self.client() else { return };
+        if self.0.state.load(Ordering::Relaxed) == FRESH || client.batch_execute("ROLLBACK").await.is_ok() {
+            self.0.state.store(OVER, Ordering::Relaxed);
+        }
+    }
+
+    async fn commit(&self, answer: Option<Vec<u8>>) -> Result<()> {
+        if self.0.failed.load(Ordering::Relaxed) {
+            // COMMIT would succeed and do nothing.
+            self.roll_back().await;
+            return Err(Error::internal("a statement failed and its error was dropped"));
+        }
+        let (client, caller) = (self.client()?, self.caller());
+        if self.0.state.load(Ordering::Relaxed) != FRESH {
+            match (answer, caller.idempotency()) {
+                (Some(answer), Some(idempotency)) => {
+                    let (tenant, user) = (caller.tenant().0, caller.user_id());
+                    let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
+                    let params: [&(dyn crate::ToSql + Sync); 4] = [&tenant, &user, &idempotency.key, &answer];
+                    let (stored, committed) = join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
+                    stored.map_err(from_postgres)?;
+                    committed
+                }
+                _ => client.batch_execute("COMMIT").await,
+            }
+            .map_err(from_postgres)?;
+        }
+        self.0.state.store(OVER, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The rows of a statement, and how many it changed. The statement is sent when this is first
+/// polled.
+async fn answer_of(client: &Object, statement: &Statement, params: Params<'_>) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
+    let mut stream = pin!(client.query_raw(statement, params.iter().copied()).await?);
+    let mut rows = Vec::new();
+    while let Some(row) = stream.try_next().await? {
+        rows.push(row);
+    }
+    Ok((rows, stream.rows_affected().unwrap_or(0)))
+}
+
+/// The statements that open a transaction, prepared.
+struct Opening {
+    enter: Statement,
+    claim: Statement,
+}
+
+impl Opening {
+    async fn prepare(client: &Object) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self { enter: client.prepare_cached(ENTER).await?, claim: client.prepare_cached(CLAIM).await? })
+    }
+}
+
+impl Drop for Inner {
+    /// A transaction that did not end (the client went away, the rollback failed) leaves a
+    /// connection that nobody may use: closing it makes Postgres roll back.
+    fn drop(&mut self) {
+        if !matches!(*self.state.get_mut(), FRESH | OVER)
+            && let Some(client) = self.client.take()
+        {
+            drop(Object::take(client));
+        }
+    }
+}
+
+pub(crate) async fn read<T>(db: &Db, caller: &Caller, work: impl AsyncFnOnce(Tx) -> Result<T>) -> Result<T> {
+    let tx = start(db, caller, "BEGIN READ ONLY").await?;
+    match work(tx.clone()).await {
+        Ok(value) => tx.commit(None).await.map(|()| value),
+        Err(error) => {
+            tx.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+pub(crate) async fn write<T: Serialize + DeserializeOwned>(
+    db: &Db,
+    caller: &Caller,
+    work: impl AsyncFnOnce(Tx) -> Result<T>,
+) -> Result<T> {
+    let tx = start(db, caller, "BEGIN").await?;
+    let outcome = work(tx.clone()).await;
+    if tx.0.state.load(Ordering::Relaxed) == REPLAY {
+        tx.roll_back().await;
+        drop(tx);
+        return replay(db, caller).await;
+    }
+    match outcome {
+        Ok(value) => {
+            let answer = caller.idempotency().map(|_| seal_answer(&tx, &value)).transpose()?;
+            tx.commit(answer).await.map(|()| value)
+        }
+        Err(error) => {
+            tx.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
+    Ok(Tx(Arc::new(Inner {
+        client: Some(db.connection().await?),
+        caller: caller.clone(),
+        clock: db.clock().clone(),
+        sealer: db.sealer().clone(),
+        begin,
+        state: AtomicU8::new(FRESH),
+        failed: AtomicBool::new(false),
+    })))
+}
+
+fn answer_context(tenant: TenantId) -> String {
+    format!("{tenant}/idempotency_keys.answer")
+}
+
+fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok(tx.sealer().seal(&answer_context(tx.tenant()), &json)?.0)
+}
+
+async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
+    let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
+    let stored = read(db, caller, async |tx| {
+        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &caller.user_id(), &key]).await
+    });
+    let stored = stored.await?.ok_or_else(|| Error::internal("the stored answer is gone"))?;
+    let json = db.sealer().open(&answer_context(caller.tenant()), stored.get(0))?;
+    if let Some(idempotency) = caller.idempotency() {
+        idempotency.mark_replayed();
+    }
+    serde_json::from_slice(&json).map_err(Error::internal)
+}
+
+fn origin_json(caller: &Caller) -> String {
+    let origin = caller.origin();
+    let (actor, user_id) = match caller.actor() {
+        Actor::User { user_id, .. } => ("user", Some(user_id)),
+        Actor::System { name } => (*name, None),
+    };
+    serde_json::json!({
+        "actor": actor, "user_id": user_id, "request_id": origin.request_id, "ip": origin.ip, "user_agent": origin.user_agent,
+    })
+    .to_string()
+}
+
+fn with_permission(error: Error, permission: Option<&str>) -> Error {
+    match (error.code(), permission) {
+        (kernel::Code::Forbidden, Some(permission)) => error.with_details(serde_json::json!({ "permission": permission })),
+        _ => error,
+    }
+}

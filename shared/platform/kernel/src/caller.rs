@@ -1,0 +1,147 @@
+//! Who is asking, for which tenant, and with what right. A [`Caller`] is the only key that opens a
+//! tenant transaction, so it is made in two places only: after a token was verified (`web`) and
+//! after a queue message of our own was read (`worker`).
+
+use crate::Permission;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use uuid::Uuid;
+
+/// A company that uses the system (S1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(pub Uuid);
+
+impl std::fmt::Display for TenantId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person with a session.
+    User { user_id: Uuid, session_id: Uuid },
+    /// One of our own functions, named for the audit log.
+    System { name: &'static str },
+}
+
+/// Where a request came from; written to the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub request_id: String,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+/// The `Idempotency-Key` of a POST and what it was sent with.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub key: String,
+    /// SHA-256 over method, path and body.
+    pub fingerprint: [u8; 32],
+    replayed: Arc<AtomicBool>,
+}
+
+impl Idempotency {
+    #[must_use]
+    pub fn new(key: String, fingerprint: [u8; 32]) -> Self {
+        Self { key, fingerprint, replayed: Arc::default() }
+    }
+
+    /// Notes that the answer is the one stored for an earlier request.
+    pub fn mark_replayed(&self) {
+        self.replayed.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn was_replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
+    }
+}
+
+/// A verified caller. Database functions take it by reference and check the session and the
+/// permission in the same trip as the first statement.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    tenant: TenantId,
+    actor: Actor,
+    permission: Option<Permission>,
+    origin: Origin,
+    idempotency: Option<Idempotency>,
+}
+
+impl Caller {
+    /// A person whose token was verified. `permission` is what the route declared; the database
+    /// refuses the transaction when the person does not have it.
+    ///
+    /// Only `web` may call this (kept by `clippy.toml`).
+    #[must_use]
+    pub fn verified_user(
+        tenant: TenantId,
+        user_id: Uuid,
+        session_id: Uuid,
+        permission: Option<Permission>,
+        origin: Origin,
+    ) -> Self {
+        Self { tenant, actor: Actor::User { user_id, session_id }, permission, origin, idempotency: None }
+    }
+
+    /// One of our own functions working for a tenant that a verified message or row named.
+    ///
+    /// Only queue consumers and the steps before a login exists may call this (kept by `clippy.toml`).
+    #[must_use]
+    pub fn verified_system(tenant: TenantId, name: &'static str, origin: Origin) -> Self {
+        Self { tenant, actor: Actor::System { name }, permission: None, origin, idempotency: None }
+    }
+
+    /// The same caller, answering for this idempotency key.
+    #[must_use]
+    pub fn with_idempotency(mut self, idempotency: Option<Idempotency>) -> Self {
+        self.idempotency = idempotency;
+        self
+    }
+
+    #[must_use]
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The user behind the call, if it is one.
+    #[must_use]
+    pub fn user_id(&self) -> Option<Uuid> {
+        match self.actor {
+            Actor::User { user_id, .. } => Some(user_id),
+            Actor::System { .. } => None,
+        }
+    }
+
+    /// The session behind the call, if there is one.
+    #[must_use]
+    pub fn session_id(&self) -> Option<Uuid> {
+        match self.actor {
+            Actor::User { session_id, .. } => Some(session_id),
+            Actor::System { .. } => None,
+        }
+    }
+
+    #[must_use]
+    pub fn permission(&self) -> Option<Permission> {
+        self.permission
+    }
+
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    #[must_use]
+    pub fn idempotency(&self) -> Option<&Idempotency> {
+        self.idempotency.as_ref()
+    }
+}

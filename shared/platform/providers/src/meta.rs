@@ -1,0 +1,6 @@
+//! WhatsApp Cloud API.
+
+pub mod error;
+mod message;
+pub mod send;
+pub mod webhook;

@@ -1,0 +1,76 @@
+//! `POST /{version}/{phone_number_id}/messages`.
+
+use serde_json::{Value, json};
+
+use super::error::meaning;
+use crate::http::{Http, exchange};
+use crate::send::{Accepted, Content, OutboundMessage, SendError, SendErrorKind};
+use kernel::Secret;
+
+/// Sends one WhatsApp message. Our id goes along as `biz_opaque_callback_data`, which Meta
+/// repeats in every status of it.
+///
+/// # Errors
+/// As [`crate::Account::send`].
+pub async fn send(
+    http: &Http,
+    access_token: &Secret,
+    message: &OutboundMessage,
+) -> Result<Accepted, SendError> {
+    let number = &message.from;
+    // It becomes part of the path.
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(SendError::new(SendErrorKind::Permanent, "ACCOUNT"));
+    }
+    let url = format!("{}/{number}/messages", http.endpoints.meta_api_url);
+    let request = http
+        .client
+        .post(url)
+        .bearer_auth(access_token.expose())
+        .json(&payload(message));
+    let answer = exchange(request).await?;
+    let body = answer.body.as_ref();
+    let sent = body
+        .and_then(|body| body.pointer("/messages/0/id"))
+        .and_then(Value::as_str);
+    match sent.and_then(crate::inbound::id) {
+        Some(provider_message_id) if answer.status.is_success() => Ok(Accepted { provider_message_id }),
+        _ => {
+            let code = body
+                .and_then(|body| body.pointer("/error/code"))
+                .and_then(Value::as_i64);
+            Err(SendError::answered(&answer, code, code.and_then(meaning)))
+        }
+    }
+}
+
+fn payload(message: &OutboundMessage) -> Value {
+    let mut payload = json!({
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": message.to_e164,
+        "biz_opaque_callback_data": message.id,
+    });
+    match &message.content {
+        Content::Text(text) => {
+            payload["type"] = "text".into();
+            payload["text"] = json!({ "body": text, "preview_url": false });
+        }
+        Content::Template {
+            name,
+            language,
+            params,
+        } => {
+            payload["type"] = "template".into();
+            payload["template"] = json!({ "name": name, "language": { "code": language } });
+            if !params.is_empty() {
+                let parameters: Vec<_> = params
+                    .iter()
+                    .map(|text| json!({ "type": "text", "text": text }))
+                    .collect();
+                payload["template"]["components"] = json!([{ "type": "body", "parameters": parameters }]);
+            }
+        }
+    }
+    payload
+}

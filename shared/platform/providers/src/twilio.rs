@@ -1,0 +1,5 @@
+//! Twilio: SMS, and WhatsApp beside Meta.
+
+pub mod error;
+pub mod send;
+pub mod webhook;

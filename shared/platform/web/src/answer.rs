@@ -1,0 +1,146 @@
+//! What handlers answer with, apart from [`crate::Json`].
+
+use crate::{Json, Result};
+use aide::openapi::{Operation, Response as ApiResponse};
+use aide::{OperationInput, OperationOutput, generate::GenContext};
+use aws_lc_rs::digest;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use kernel::{Code, Error};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::convert::Infallible;
+
+/// 201 with the record that was made.
+pub struct Created<T>(pub T);
+/// 202: the work is queued; the body says what to poll.
+pub struct Accepted<T>(pub T);
+/// 204.
+pub struct NoContent;
+/// 200 with one record and its `ETag`.
+pub struct Record<T>(pub T);
+
+/// 200 with text that is not JSON: its media type, the text.
+pub struct Text(pub &'static str, pub String);
+
+/// The entity tag of a record: a hash of what the client sees of it.
+#[must_use]
+pub fn etag<T: Serialize>(record: &T) -> String {
+    let json = serde_json::to_vec(record).unwrap_or_default();
+    let hash = digest::digest(&digest::SHA256, &json);
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..15]))
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, Json(self.0)).into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Accepted<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, Json(self.0)).into_response()
+    }
+}
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        let headers = [(header::CONTENT_TYPE, self.0), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        (headers, self.1).into_response()
+    }
+}
+
+impl OperationOutput for Text {
+    type Inner = String;
+
+    fn operation_response(_: &mut GenContext, _: &mut Operation) -> Option<ApiResponse> {
+        Some(ApiResponse { description: "Text.".to_owned(), ..ApiResponse::default() })
+    }
+
+    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+        with_status(200, Self::operation_response(ctx, operation))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Record<T> {
+    fn into_response(self) -> Response {
+        let tag = HeaderValue::from_str(&etag(&self.0));
+        let mut response = Json(self.0).into_response();
+        if let Ok(tag) = tag {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+/// `If-Match`, where a PATCH carries it.
+pub struct IfMatch(Option<String>);
+
+impl IfMatch {
+    /// # Errors
+    /// 412 `STALE` when the record is no longer the one that the client saw.
+    pub fn check<T: Serialize>(&self, current: &T) -> kernel::Result<()> {
+        match &self.0 {
+            Some(tags) if tags != "*" && !tags.split(',').any(|tag| tag.trim() == etag(current)) => {
+                Err(Error::new(Code::Stale, "The record was changed by someone else; read it again and repeat."))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let header = parts.headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+        Ok(Self(header.map(str::to_owned)))
+    }
+}
+
+impl OperationInput for IfMatch {}
+
+fn with_status(status: u16, response: Option<ApiResponse>) -> Vec<(Option<u16>, ApiResponse)> {
+    response.map(|response| (Some(status), response)).into_iter().collect()
+}
+
+macro_rules! documented_as_json {
+    ($type:ident, $status:literal) => {
+        impl<T: JsonSchema> OperationOutput for $type<T> {
+            type Inner = T;
+
+            fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<ApiResponse> {
+                axum::Json::<T>::operation_response(ctx, operation)
+            }
+
+            fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+                with_status($status, Self::operation_response(ctx, operation))
+            }
+        }
+    };
+}
+
+documented_as_json!(Created, 201);
+documented_as_json!(Accepted, 202);
+documented_as_json!(Record, 200);
+documented_as_json!(Json, 200);
+
+impl OperationOutput for NoContent {
+    type Inner = ();
+
+    fn operation_response(_: &mut GenContext, _: &mut Operation) -> Option<ApiResponse> {
+        Some(ApiResponse { description: "Done.".to_owned(), ..ApiResponse::default() })
+    }
+
+    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+        with_status(204, Self::operation_response(ctx, operation))
+    }
+}

@@ -1,0 +1,19 @@
+//! HTTP: axum on `lambda_http`, with the conventions of the API. A function declares its endpoints
+//! in a [`Routes`] table; everything that every request needs happens here once: request ids,
+//! tokens, idempotency keys, error envelopes, logs and metrics.
+
+mod answer;
+mod auth;
+mod extract;
+mod openapi;
+mod problem;
+mod routes;
+mod serve;
+
+pub use answer::{Accepted, Created, IfMatch, NoContent, Record, Text, etag};
+pub use auth::{Auth, Claims, TokenVerifier};
+pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
+pub use openapi::{Document, document};
+pub use problem::{Problem, Result};
+pub use routes::{Access, Endpoint, Routes};
+pub use serve::{Web, run};

@@ -1,0 +1,115 @@
+//! The API's description, from the route tables and the handlers' types.
+
+use crate::Routes;
+use crate::routes::{Access, Endpoint};
+use crate::serve::Web;
+use aide::openapi::{OpenApi, SecurityScheme};
+use aide::transform::TransformOperation;
+use axum::extract::FromRef;
+use serde_json::{Value, json};
+
+/// The document being put together, function by function.
+pub struct Document(OpenApi);
+
+/// An empty document.
+#[must_use]
+pub fn document() -> Document {
+    let mut api = OpenApi::default();
+    api.info.title = "M3CoreCRM".to_owned();
+    api.info.version = "1".to_owned();
+    Document(api)
+}
+
+impl Document {
+    /// Adds a function's endpoints.
+    #[must_use]
+    pub fn with<S: Clone + Send + Sync + 'static>(mut self, routes: Routes<S>) -> Self
+    where
+        Web: FromRef<S>,
+    {
+        // Finishing a router resets these.
+        aide::generate::infer_responses(true);
+        aide::generate::extract_schemas(true);
+        drop(routes.into_described().finish_api(&mut self.0));
+        self
+    }
+
+    /// The finished document. `describe` gives the text of a handler from its path in the source.
+    #[must_use]
+    pub fn finish(mut self, describe: impl Fn(&str) -> Option<String>) -> Value {
+        let components = self.0.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http {
+            scheme: "bearer".to_owned(),
+            bearer_format: Some("JWT".to_owned()),
+            description: Some("An access token of /v1/auth/login.".to_owned()),
+            extensions: Default::default(),
+        };
+        components.security_schemes.insert("bearer".to_owned(), aide::openapi::ReferenceOr::Item(bearer));
+        let mut document = serde_json::to_value(&self.0).unwrap_or_default();
+        document["components"]["schemas"]["Problem"] = problem_schema();
+        for path in document["paths"].as_object_mut().into_iter().flatten().map(|(_, path)| path) {
+            for operation in path.as_object_mut().into_iter().flatten().map(|(_, operation)| operation) {
+                complete(operation, &describe);
+            }
+        }
+        document
+    }
+}
+
+/// What an endpoint says of itself in the document.
+pub(crate) struct Described(&'static Endpoint);
+
+impl Described {
+    pub(crate) fn of(endpoint: &'static Endpoint) -> Self {
+        Self(endpoint)
+    }
+
+    pub(crate) fn apply(self, operation: TransformOperation<'_>) -> TransformOperation<'_> {
+        let endpoint = self.0;
+        let name = endpoint.handler.split_once("::").map_or(endpoint.handler, |(_, name)| name).replace("::", ".");
+        let mut operation = operation.id(&format!("{}.{name}", endpoint.function)).tag(endpoint.function);
+        let extensions = &mut operation.inner_mut().extensions;
+        extensions.insert("x-handler".to_owned(), endpoint.handler.into());
+        if let Access::Permission(permission) = endpoint.access {
+            extensions.insert("x-permission".to_owned(), permission.code().into());
+        }
+        match endpoint.access {
+            Access::Public => operation,
+            Access::SignedIn | Access::Permission(_) => operation.security_requirement("bearer"),
+        }
+    }
+}
+
+fn complete(operation: &mut Value, describe: &impl Fn(&str) -> Option<String>) {
+    let Some(object) = operation.as_object_mut() else { return };
+    let handler = object.remove("x-handler");
+    if let Some(text) = handler.as_ref().and_then(Value::as_str).and_then(describe) {
+        let (summary, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        object.insert("summary".to_owned(), summary.replace('\n', " ").trim_end_matches('.').into());
+        if !rest.is_empty() {
+            object.insert("description".to_owned(), rest.into());
+        }
+    }
+    let responses = object.entry("responses").or_insert_with(|| json!({}));
+    responses["default"] = json!({
+        "description": "An error.",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": { "error": {
+            "type": "object",
+            "required": ["code", "message", "request_id"],
+            "properties": {
+                "code": { "type": "string" },
+                "message": { "type": "string" },
+                "request_id": { "type": "string" },
+                "details": { "type": "object" },
+            },
+        }},
+    })
+}

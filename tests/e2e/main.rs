@@ -1,0 +1,1 @@
+//! Tests through the deployed local stack.

@@ -1,0 +1,197 @@
+//! A world to test in: a tenant with users, their tokens, and a client without sockets.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use axum::Router;
+use axum::body::Body;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use kernel::{Clock, TenantId};
+use serde_json::Value;
+use std::collections::HashMap;
+use testkit::TestDb;
+use tower::ServiceExt;
+use uuid::Uuid;
+use web::{Claims, TokenVerifier, Web};
+
+pub const ISSUER: &str = "https://api.test";
+pub const AUDIENCE: &str = "m3corecrm";
+
+/// A tenant, and a way to call functions as its users.
+pub struct World {
+    pub test: TestDb,
+    pub tenant: TenantId,
+}
+
+/// Somebody who can call the API.
+#[derive(Clone)]
+pub struct Login {
+    pub user_id: Uuid,
+    pub session_id: Uuid,
+    pub token: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    #[track_caller]
+    pub fn expect_code(self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(body["error"]["code"], code, "{body}");
+        body["error"].clone()
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let test = testkit::database().await;
+        let tenant = test.tenant().await;
+        Self { test, tenant }
+    }
+
+    /// Another tenant of the same database.
+    pub async fn neighbour(&self) -> Self {
+        Self::new().await
+    }
+
+    /// A user with one of the system roles.
+    pub async fn user(&self, role: &str) -> Login {
+        let clock = self.test.db.clock();
+        let (user_id, session_id, now) = (clock.id(), clock.id(), clock.now());
+        let email = format!("{user_id}@example.com");
+        let tenant = self.tenant.0;
+        let caller = TestDb::system(self.tenant);
+        let write = self.test.db.write(&caller, async |tx| {
+            tx.execute(
+                "INSERT INTO users (tenant_id, id, email, email_norm, full_name) VALUES ($1, $2, $3, $3, 'Test User')",
+                &[&tenant, &user_id, &email],
+            )
+            .await?;
+            tx.execute(
+                "INSERT INTO user_roles (tenant_id, user_id, role_id) SELECT $1, $2, id FROM roles WHERE code = $3",
+                &[&tenant, &user_id, &role],
+            )
+            .await?;
+            tx.execute(
+                "INSERT INTO sessions (tenant_id, id, user_id, created_at, last_used_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $4, $4::timestamptz + interval '30 days')",
+                &[&tenant, &session_id, &user_id, &now],
+            )
+            .await
+        });
+        write.await.unwrap();
+        Login { user_id, session_id, token: token(self.tenant, user_id, session_id, &claims_from(clock)) }
+    }
+
+    pub async fn admin(&self) -> Login {
+        self.user("super_admin").await
+    }
+
+    pub fn web(&self) -> Web {
+        Web::new(self.test.db.clock().clone(), Some(verifier()), "https://app.test")
+    }
+
+    pub fn contacts(&self) -> Api {
+        let app = contacts_function::App { db: self.test.db.clone(), web: self.web() };
+        Api(contacts_function::routes().into_service(app))
+    }
+
+    /// Runs SQL as the administrator, past row-level security.
+    pub async fn admin_sql(&self) -> impl std::ops::Deref<Target = tokio_postgres::Client> + use<> {
+        Box::new(testkit::admin_client(&self.test.admin).await)
+    }
+}
+
+/// A function's service, called without a socket.
+#[derive(Clone)]
+pub struct Api(pub Router);
+
+impl Api {
+    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = axum::http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.0.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let headers = response.headers().iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap_or("").to_owned())).collect();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub async fn json(&self, login: &Login, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let bearer = format!("Bearer {}", login.token);
+        let mut all = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        self.call(method, path, &all, body.to_string()).await
+    }
+
+    pub async fn get(&self, login: &Login, path: &str) -> Answer {
+        let bearer = format!("Bearer {}", login.token);
+        self.call("GET", path, &[("authorization", &bearer)], Body::empty()).await
+    }
+
+    pub async fn post(&self, login: &Login, path: &str, body: &Value) -> Answer {
+        self.json(login, "POST", path, &[], body).await
+    }
+
+    pub async fn patch(&self, login: &Login, path: &str, body: &Value) -> Answer {
+        self.json(login, "PATCH", path, &[], body).await
+    }
+
+    pub async fn delete(&self, login: &Login, path: &str) -> Answer {
+        let bearer = format!("Bearer {}", login.token);
+        self.call("DELETE", path, &[("authorization", &bearer)], Body::empty()).await
+    }
+}
+
+/// `iat` and `exp` of a token made now.
+pub fn claims_from(clock: &Clock) -> (i64, i64) {
+    let now = clock.now().as_second();
+    (now, now + 900)
+}
+
+pub fn token(tenant: TenantId, user_id: Uuid, session_id: Uuid, (iat, exp): &(i64, i64)) -> String {
+    let claims = Claims {
+        iss: ISSUER.to_owned(),
+        aud: AUDIENCE.to_owned(),
+        sub: user_id,
+        tid: tenant.0,
+        sid: session_id,
+        iat: *iat,
+        exp: *exp,
+    };
+    let header = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(pkcs8().as_ref())).unwrap()
+}
+
+pub fn verifier() -> TokenVerifier {
+    let keys = serde_json::json!({ "keys": [{ "kid": "test", "public_key": URL_SAFE_NO_PAD.encode(public_key()) }] });
+    TokenVerifier::new(&serde_json::from_value(keys).unwrap(), ISSUER, AUDIENCE).unwrap()
+}
+
+/// The same signing key in every test process.
+pub fn pkcs8() -> Vec<u8> {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    pair.to_pkcs8().unwrap().as_ref().to_vec()
+}
+
+pub fn public_key() -> Vec<u8> {
+    Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap().public_key().as_ref().to_vec()
+}
