@@ -7,6 +7,7 @@ Reads its settings (a JSON object) from standard input:
   state      folder of the local stack's state
   secrets    environment variable → value of the secret it shall name
   variables  environment variable → value, for every function
+  sam_env    where to write the functions' variables for `sam local`
 Answers {"functions": [...], "changed": [...], "api_id", "url_id"}; `changed` names the functions whose
 code is new, or every function when the template or the settings are.
 """
@@ -153,6 +154,14 @@ class Deployment:
             found["webhooks"] = urls[0]["FunctionUrl"].split("//", 1)[1].split(".", 1)[0]
         return found
 
+    def write_sam_env(self, names):
+        """What `sam local --env-vars` takes: logical id → the variables that the deployed function has."""
+        functions, everything = self.client("lambda"), {}
+        for logical_id, name in names.items():
+            found = functions.get_function_configuration(FunctionName=name)
+            everything[logical_id] = found["Environment"]["Variables"]
+        Path(self.settings["sam_env"]).write_text(json.dumps(everything, indent=2) + "\n")
+
     def run(self):
         names = function_names(yaml_parse(self.template.read_text()))
         environment = {**self.settings["variables"], **self.put_secrets()}
@@ -165,6 +174,7 @@ class Deployment:
         target = self.state / "fronts.json"
         target.with_suffix(".new").write_text(json.dumps(fronts))
         target.with_suffix(".new").rename(target)
+        self.write_sam_env(names)
         changed = [name for name in keys if before.get(name) != keys[name]] if applied else []
         (self.state / "deployed.json").write_text(json.dumps(keys))
         print(json.dumps({"functions": sorted(keys), "applied": applied, "changed": changed,

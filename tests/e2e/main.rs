@@ -1,1 +1,11 @@
-//! Tests through the deployed local stack.
+//! Tests through the deployed local stack: plain HTTP to its doors, as a client, a provider and an
+//! operator see it. `cargo xtask test` starts the stack before them.
+
+mod duplicates;
+mod events;
+mod logs;
+mod main_job;
+mod poison;
+mod stack;
+mod tenant;
+mod wrong_input;

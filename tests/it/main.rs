@@ -1,6 +1,11 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 //! Integration tests: handlers in process, a real Postgres as `m3_app`, a real local AWS.
 
+mod auth;
 mod contacts;
+mod coverage;
+mod messaging;
 mod requests;
+mod statements;
 mod support;
 mod tenancy;

@@ -112,9 +112,19 @@ impl World {
         Api(contacts_function::routes().into_service(app))
     }
 
+    pub fn me(&self) -> Api {
+        let app = me_function::App { db: self.test.db.clone(), jwks: serde_json::json!({ "keys": [] }).into(), web: self.web() };
+        Api(me_function::routes().into_service(app))
+    }
+
+    /// A plain connection as the application role, outside `db`.
+    pub async fn as_application(&self) -> tokio_postgres::Client {
+        testkit::admin_client(&self.test.settings).await
+    }
+
     /// Runs SQL as the administrator, past row-level security.
-    pub async fn admin_sql(&self) -> impl std::ops::Deref<Target = tokio_postgres::Client> + use<> {
-        Box::new(testkit::admin_client(&self.test.admin).await)
+    pub async fn admin_sql(&self) -> tokio_postgres::Client {
+        testkit::admin_client(&self.test.admin).await
     }
 }
 

@@ -3,23 +3,12 @@
 
 use crate::support::World;
 use serde_json::json;
-use tokio_postgres::NoTls;
-
-/// A plain connection as the application role, outside `db`.
-async fn as_application(world: &World) -> tokio_postgres::Client {
-    let settings = &world.test.settings;
-    let mut postgres = tokio_postgres::Config::new();
-    postgres.host(&settings.host).port(settings.port).dbname(&settings.dbname).user("m3_app").password(settings.password.expose());
-    let (client, connection) = postgres.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
 
 #[tokio::test]
 async fn without_a_tenant_there_are_no_rows() {
     let world = World::new().await;
     world.contacts().post(&world.admin().await, "/v1/contacts", &json!({ "first_name": "A" })).await.expect(201);
-    let client = as_application(&world).await;
+    let client = world.as_application().await;
     for setting in ["", "garbage", "00000000-0000-0000-0000-000000000000", "'; drop table x; --"] {
         let rows = client.query("SELECT set_config('app.current_tenant_id', $1, false)", &[&setting]).await;
         rows.unwrap();
@@ -42,7 +31,7 @@ async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
     let (world, other) = (World::new().await, World::new().await);
     let contact = other.contacts().post(&other.admin().await, "/v1/contacts", &json!({ "first_name": "Theirs" })).await.expect(201);
     let id: uuid::Uuid = contact["id"].as_str().unwrap().parse().unwrap();
-    let client = as_application(&world).await;
+    let client = world.as_application().await;
     client.query("SELECT set_config('app.current_tenant_id', $1, false)", &[&world.tenant.to_string()]).await.unwrap();
     for statement in [
         "SELECT FROM contacts WHERE id = $1",

@@ -4,7 +4,7 @@ pub mod contact;
 
 use axum::extract::FromRef;
 use config::{Env, secret};
-use kernel::{Clock, Error, Permission, Result};
+use kernel::{Clock, Permission, Result};
 use web::{Routes, Web};
 
 /// What the handlers work with.
@@ -31,7 +31,7 @@ impl App {
     /// When a setting or secret is missing or malformed.
     pub async fn from_environment() -> Result<Self> {
         let env = Env::from_process();
-        let cloud = cloud::Cloud::connect(&env).map_err(Error::internal)?;
+        let cloud = cloud::Cloud::connect(&env)?;
         let secrets = cloud.secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS]).await?;
         let web = Web::from_config(&env, &secrets, Clock::system())?;
         let db = db::Db::from_config(&secrets, Clock::system())?;

@@ -10,7 +10,7 @@ use kernel::{Error, Result};
 /// When a setting is missing, the database is away, or a migration fails.
 pub async fn handle() -> Result<Report> {
     let env = Env::from_process();
-    let cloud = cloud::Cloud::connect(&env).map_err(Error::internal)?;
+    let cloud = cloud::Cloud::connect(&env)?;
     let secrets = cloud.secrets(&env, &[secret::DATABASE_OWNER, secret::DATABASE]).await?;
     let owner: Database = secrets.parse(secret::DATABASE_OWNER).map_err(Error::internal)?;
     let app: Database = secrets.parse(secret::DATABASE).map_err(Error::internal)?;

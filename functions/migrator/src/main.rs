@@ -3,5 +3,5 @@
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
-    worker::run_once(migrator_function::handle).await
+    worker::run_once("migrator", migrator_function::handle).await
 }

@@ -40,7 +40,7 @@ impl App {
     pub async fn from_environment() -> Result<Self> {
         let (env, clock) = (Env::from_process(), Clock::system());
         let setting = |name| env.required(name).map_err(Error::internal);
-        let cloud = Cloud::connect(&env).map_err(Error::internal)?;
+        let cloud = Cloud::connect(&env)?;
         let secrets = cloud.secrets(&env, &[secret::EDGE_KEYS, secret::GLOBAL_ACCOUNTS]).await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
         Ok(Self {

@@ -62,6 +62,27 @@ impl Api {
         ))
     }
 
+    /// Logs in as somebody who has the demo user's password.
+    pub fn log_in(stack: &Value, email: &str) -> Result<Self> {
+        let base = text(stack, "/api_url")?.to_owned();
+        let anonymous = Self {
+            base: base.clone(),
+            token: String::new(),
+        };
+        let body = json!({ "email": email, "password": text(stack, "/demo/password")?, "delivery": "body" });
+        let answer = anonymous.expect(200, "POST", "/v1/auth/login", &body)?;
+        let token = answer.body["access_token"]
+            .as_str()
+            .context("the answer has no access_token")?
+            .to_owned();
+        Ok(Self { base, token })
+    }
+
+    /// The access token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// A POST with a fresh Idempotency-Key; any status is an answer.
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         self.send("POST", path, body)
@@ -235,24 +256,8 @@ pub fn text<'a>(stack: &'a Value, pointer: &str) -> Result<&'a str> {
         .with_context(|| format!("stack.json has no {pointer}"))
 }
 
-/// An access token of a user who has the demo user's password.
-pub fn log_in(stack: &Value, email: &str) -> Result<String> {
-    let anonymous = Api {
-        base: text(stack, "/api_url")?.to_owned(),
-        token: String::new(),
-    };
-    let body = json!({ "email": email, "password": text(stack, "/demo/password")?, "delivery": "body" });
-    let answer = anonymous.expect(200, "POST", "/v1/auth/login", &body)?;
-    Ok(answer.body["access_token"]
-        .as_str()
-        .context("the answer has no access_token")?
-        .to_owned())
-}
-
 /// Now, as a provider stamps its messages.
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map(|d| d.as_secs())
-        .unwrap_or_default()
+pub fn unix_seconds() -> i64 {
+    let elapsed = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
 }

@@ -125,6 +125,21 @@ pub fn deploy(settings: &Value) -> Result<Deployed> {
     })
 }
 
+/// The name that the local stack deploys a function under: `contacts`, also for `ContactsFunction`.
+pub fn function_name(given: &str) -> String {
+    let Some(logical_id) = given.strip_suffix("Function") else {
+        return given.to_owned();
+    };
+    let mut name = String::new();
+    for character in logical_id.chars() {
+        if character.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name
+}
+
 /// Invokes a function and returns its answer; an error of the function's is an error here.
 pub fn invoke(endpoint: &str, function: &str, event: &Value) -> Result<Value> {
     let url = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
@@ -143,4 +158,20 @@ pub fn invoke(endpoint: &str, function: &str, event: &Value) -> Result<Value> {
         bail!("{function} failed: {body}");
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_goes_by_its_template_name_too() {
+        for (given, name) in [
+            ("contacts", "contacts"),
+            ("ContactsFunction", "contacts"),
+            ("InboundMessageProcessorFunction", "inbound-message-processor"),
+        ] {
+            assert_eq!(function_name(given), name);
+        }
+    }
 }

@@ -28,15 +28,19 @@ pub fn function_names() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds every function and the fake providers, showing Cargo's progress; returns the binaries' folder.
+/// Builds every binary, showing Cargo's progress; returns their folder. Always the whole workspace, as the tests do:
+/// Cargo gives a dependency the features of all that is built together, and another selection would build the AWS
+/// SDKs anew.
 pub fn build() -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--bins", "--package", "testkit"]);
-    for name in function_names()? {
-        command.args(["--package", &format!("{name}-function")]);
-    }
-    run(&mut command).context("the functions do not build")?;
+    run(cargo().args(["build", "--workspace", "--bins"])).context("the workspace does not build")?;
     Ok(target()?.join("debug"))
+}
+
+/// A tool of the workspace, built.
+pub fn tool(name: &str) -> Result<Command> {
+    let mut command = Command::new(build()?.join(name));
+    command.current_dir(root());
+    Ok(command)
 }
 
 fn target() -> Result<PathBuf> {

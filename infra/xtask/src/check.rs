@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::cargo;
+use crate::build::{cargo, tool};
 use crate::paths::root;
 use crate::process::{output, run as run_command};
 use crate::step::say;
@@ -24,13 +24,14 @@ type Step = fn() -> Result<()>;
 
 /// Runs every step, also after one has failed, and fails with the names of those that did.
 pub fn run() -> Result<()> {
-    let steps: [(&str, Step); 7] = [
+    let steps: [(&str, Step); 8] = [
         ("format", format),
         ("dependency edges", edges::run),
         ("functions and events", drift::run),
         ("templates", templates),
         ("clippy", clippy),
         ("openapi.json", openapi),
+        ("events", events),
         ("cargo-deny", deny),
     ];
     let mut failed = Vec::new();
@@ -76,8 +77,12 @@ fn clippy() -> Result<()> {
 
 /// The document must be the one that the handlers' types give now.
 fn openapi() -> Result<()> {
-    run_command(cargo().args(["run", "--quiet", "--package", "xtask", "--", "openapi", "--check"]))
-        .context("`cargo xtask openapi` writes it anew")
+    run_command(tool("openapi")?.arg("--check")).context("`cargo xtask openapi` writes it anew")
+}
+
+/// The sample events must be the ones that the demo tenant and the endpoints give now.
+fn events() -> Result<()> {
+    run_command(tool("demo")?.args(["events", "--check"])).context("`cargo xtask events` writes them anew")
 }
 
 /// `sam validate` reads one template at a time; cfn-lint alone also follows it into the nested ones.

@@ -1,41 +1,40 @@
-//! The local stack's secrets: made once, kept in `.local/secrets.json`, readable by their owner only.
+//! The local stack's secrets. Its keys are infra/local/keys.json, the same on every machine; the
+//! application role's password is made once and kept in `.local/secrets.json`, readable by its owner
+//! only, because `DATABASE_URL` may name a server that others reach too.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::paths::{Paths, read_json};
+use crate::paths::{Paths, read_json, root};
 use crate::server::Server;
 
-/// The provider account that webhooks of unknown numbers are checked with. Fixed, so that the signed
-/// samples in events/ are valid on every machine; they open nothing outside it.
-const GLOBAL_META_APP_SECRET: &str = "local-global-meta-app-secret";
-
-/// The stored secrets, made on first use: the values of the `*_KEYS` and `*_SIGNING` secrets, the
-/// application role's password and the demo user's.
-pub fn load(paths: &Paths) -> Result<Value> {
+/// The application role's password, made on first use.
+pub fn app_password(paths: &Paths) -> Result<String> {
     let file = paths.local.join("secrets.json");
-    if file.exists() {
-        return read_json(&file);
+    if !file.exists() {
+        let made = json!({ "app_password": URL_SAFE_NO_PAD.encode(random(18)?) });
+        let mut handle = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file)?;
+        handle.write_all(made.to_string().as_bytes())?;
     }
-    let secrets = generate()?;
-    let mut handle = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&file)?;
-    handle.write_all(serde_json::to_string_pretty(&secrets)?.as_bytes())?;
-    Ok(secrets)
+    let stored = read_json(&file)?;
+    let password = stored["app_password"]
+        .as_str()
+        .context("secrets.json names no password")?;
+    Ok(password.to_owned())
 }
 
-/// Forgets them.
+/// Forgets it.
 pub fn wipe(paths: &Paths) -> Result<()> {
     let file = paths.local.join("secrets.json");
     if file.exists() {
@@ -45,7 +44,8 @@ pub fn wipe(paths: &Paths) -> Result<()> {
 }
 
 /// The values of Secrets Manager, by the environment variable that names each.
-pub fn secrets(stored: &Value, server: &Server, database: &str) -> Value {
+pub fn secrets(app_password: &str, server: &Server, database: &str) -> Result<Value> {
+    let keys = read_json(&root().join("infra/local/keys.json"))?;
     let connection = |user: &str, password: &str| {
         json!({
             "host": server.host(), "port": server.port(), "dbname": database,
@@ -58,49 +58,14 @@ pub fn secrets(stored: &Value, server: &Server, database: &str) -> Value {
         .get_password()
         .map(String::from_utf8_lossy)
         .unwrap_or_default();
-    json!({
-        "DATABASE_SECRET": connection("m3_app", stored["app_password"].as_str().unwrap_or_default()),
+    Ok(json!({
+        "DATABASE_SECRET": connection("m3_app", app_password),
         "DATABASE_OWNER_SECRET": connection(server.admin.get_user().unwrap_or("postgres"), &admin_password),
-        "TOKEN_KEYS_SECRET": stored["token_keys"],
-        "TOKEN_SIGNING_SECRET": stored["token_signing"],
-        "DATA_KEYS_SECRET": stored["data_keys"],
-        "EDGE_KEYS_SECRET": stored["edge_keys"],
-        "GLOBAL_ACCOUNTS_SECRET": {
-            "meta": {
-                "app_secret": GLOBAL_META_APP_SECRET,
-                "verify_token": "local-global-verify-token",
-                "access_token": "local-global-access-token",
-                "phone_number_id": "100000000000000",
-            },
-            "twilio": { "account_sid": "AC00000000000000000000000000000000", "auth_token": "local-global-auth-token" },
-        },
-    })
-}
-
-fn generate() -> Result<Value> {
-    let unspecified = |_| anyhow!("the system gave no random numbers");
-    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(unspecified)?;
-    let pair = Ed25519KeyPair::from_pkcs8(document.as_ref())
-        .map_err(|error| anyhow!("a new key was refused: {error}"))?;
-    let public = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-    Ok(json!({
-        "app_password": URL_SAFE_NO_PAD.encode(random(18)?),
-        "demo_password": format!("demo-{}", URL_SAFE_NO_PAD.encode(random(9)?)),
-        "token_keys": { "keys": [{ "kid": "local-1", "public_key": public }] },
-        "token_signing": {
-            "active": "local-1",
-            "keys": [{ "kid": "local-1", "private_key": STANDARD.encode(document.as_ref()) }],
-        },
-        "data_keys": key_ring()?,
-        "edge_keys": key_ring()?,
-    }))
-}
-
-fn key_ring() -> Result<Value> {
-    Ok(json!({
-        "active": "k1",
-        "keys": { "k1": STANDARD.encode(random(32)?) },
-        "lookup_key": STANDARD.encode(random(32)?),
+        "TOKEN_KEYS_SECRET": keys["token_keys"],
+        "TOKEN_SIGNING_SECRET": keys["token_signing"],
+        "DATA_KEYS_SECRET": keys["data_keys"],
+        "EDGE_KEYS_SECRET": keys["edge_keys"],
+        "GLOBAL_ACCOUNTS_SECRET": keys["global_accounts"],
     }))
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod paths;
 mod process;
 mod python;
+mod redrive;
 mod seed;
 mod server;
 mod smoke;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::api::Api;
 use crate::paths::{Paths, read_json};
 use crate::step::{complain, say};
 
@@ -57,9 +59,9 @@ enum Command {
     Invoke { function: String, event: PathBuf },
     /// Prints an access token
     Token {
-        /// Whose; the demo user's password is tried
-        #[arg(long, default_value = seed::EMAIL)]
-        email: String,
+        /// Whose, when not the demo user's; the demo user's password is tried
+        #[arg(long)]
+        email: Option<String>,
     },
     /// Fills the demo tenant with what is missing
     Seed,
@@ -76,6 +78,16 @@ enum Command {
     },
     /// Formatting, lints, dependencies, allowed edges, generated files, template
     Check,
+    /// Writes events/; with --check says whether it is up to date
+    Events {
+        #[arg(long)]
+        check: bool,
+    },
+    /// Moves the messages of a dead-letter queue back to its queue
+    Redrive {
+        /// inbound-webhooks, outbound-messages, event-outbox, domain-events
+        queue: String,
+    },
     /// Writes openapi.json; with --check says whether it is up to date
     Openapi {
         #[arg(long)]
@@ -110,7 +122,7 @@ fn run(command: Command) -> Result<()> {
             let description = api::stack(&Paths::stack())?;
             let answer = aws::invoke(
                 api::text(&description, "/aws_endpoint")?,
-                &function,
+                &aws::function_name(&function),
                 &read_json(&event)?,
             )?;
             say(&serde_json::to_string_pretty(&answer)?);
@@ -118,11 +130,14 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Token { email } => {
             let description = api::stack(&Paths::stack())?;
-            say(&api::log_in(&description, &email)?);
+            let email = email
+                .as_deref()
+                .map_or_else(|| api::text(&description, "/demo/email"), Ok)?;
+            say(Api::log_in(&description, email)?.token());
             Ok(())
         }
         Command::Seed => {
-            say(&seed::seed(&api::stack(&Paths::stack())?)?);
+            say(&seed::seed(&api::stack(&Paths::stack())?, None)?);
             Ok(())
         }
         Command::Test { arguments } => suite::test(&arguments),
@@ -132,13 +147,18 @@ fn run(command: Command) -> Result<()> {
                 .args(arguments),
         ),
         Command::Check => check::run(),
+        Command::Events { check } => {
+            let flag = check.then_some("--check");
+            process::run(build::tool("demo")?.arg("events").args(flag))
+        }
+        Command::Redrive { queue } => {
+            let moved = redrive::redrive(api::text(&api::stack(&Paths::stack())?, "/aws_endpoint")?, &queue)?;
+            say(&format!("{moved} messages are back in {queue}"));
+            Ok(())
+        }
         Command::Openapi { check } => {
             let flag = check.then_some("--check");
-            process::run(
-                build::cargo()
-                    .args(["run", "--quiet", "--package", "openapi", "--"])
-                    .args(flag),
-            )
+            process::run(build::tool("openapi")?.args(flag))
         }
     }
 }

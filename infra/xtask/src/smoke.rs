@@ -115,7 +115,8 @@ fn message(api: &Api, conversation: &str, id: &str, wanted: &[&str]) -> Result<O
     }
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Looks until there is something, or patience ends.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look()? {

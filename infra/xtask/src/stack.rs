@@ -16,6 +16,8 @@ use crate::step::{say, step};
 use crate::{build, cluster, http, keys, python, seed, smoke};
 
 const DATABASE: &str = "m3_local";
+/// Fixed, though the API's port is not: the tokens in events/ name it.
+const TOKEN_ISSUER: &str = "https://local.m3corecrm";
 /// Meta's API carries its version in the path, so the stand-in's base does too.
 const META_VERSION: &str = "v23.0";
 
@@ -55,14 +57,14 @@ pub fn start(paths: &Paths) -> Result<()> {
     let providers = step("stand-in providers", || {
         start_providers(paths, &mut ports, &binaries)
     })?;
-    let stored = keys::load(paths)?;
+    let app_password = keys::app_password(paths)?;
     let deployed = step("deploy", || {
         let settings = deployment(
             paths,
             &aws,
             &providers,
             &binaries,
-            &keys::secrets(&stored, &server, DATABASE),
+            &keys::secrets(&app_password, &server, DATABASE)?,
         );
         let deployed = aws::deploy(&settings)?;
         let outcome = format!(
@@ -78,10 +80,10 @@ pub fn start(paths: &Paths) -> Result<()> {
             aws::invoke(&aws.endpoint, "migrator", &json!({}))?.to_string(),
         ))
     })?;
-    let description = describe(&aws, &server, &providers, &stored);
+    let description = describe(&aws, &server, &providers, &app_password)?;
     if fresh || deployed.applied {
         step("demo data", || {
-            seed::seed(&description).map(|outcome| ((), outcome))
+            seed::seed(&description, Some(&binaries)).map(|outcome| ((), outcome))
         })?;
         say("  the main job");
         smoke::smoke(&description)?;
@@ -186,9 +188,11 @@ fn deployment(
         "binaries": binaries,
         "state": paths.state(),
         "secrets": secrets,
+        "sam_env": paths.local.join("sam-env.json"),
         "variables": {
+            "AWS_ENDPOINT_URL": aws.endpoint,
             "M3_ENV": "local",
-            "TOKEN_ISSUER": aws.api_url,
+            "TOKEN_ISSUER": TOKEN_ISSUER,
             "WEBHOOKS_URL": aws.webhooks_url,
             "META_API_URL": format!("{providers}/{META_VERSION}"),
             "TWILIO_API_URL": providers,
@@ -198,17 +202,21 @@ fn deployment(
     })
 }
 
-fn describe(aws: &Aws, server: &Server, providers: &str, stored: &Value) -> Value {
-    let password = stored["app_password"].as_str().unwrap_or_default();
-    json!({
+fn describe(aws: &Aws, server: &Server, providers: &str, app_password: &str) -> Result<Value> {
+    let demo = seed::facts()?;
+    Ok(json!({
         "api_url": aws.api_url,
         "webhooks_url": aws.webhooks_url,
-        "database_url": server.url("m3_app", password, DATABASE),
+        "database_url": server.url("m3_app", app_password, DATABASE),
         "admin_database_url": server.admin_url(DATABASE),
         "aws_endpoint": aws.endpoint,
         "fake_providers_url": providers,
-        "demo": { "tenant": seed::TENANT, "email": seed::EMAIL, "password": stored["demo_password"] },
-    })
+        "demo": {
+            "tenant": demo["tenant"]["slug"],
+            "email": demo["user"]["email"],
+            "password": demo["user"]["password"],
+        },
+    }))
 }
 
 fn print_welcome(description: &Value) -> Result<()> {

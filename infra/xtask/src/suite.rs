@@ -9,7 +9,7 @@ use crate::build::cargo;
 use crate::paths::{Paths, Ports};
 use crate::process::{output, starting};
 use crate::step::{say, step};
-use crate::{aws, cluster, server, stack};
+use crate::{api, aws, cluster, seed, server, stack};
 
 /// How many tests passed, failed and were skipped.
 #[derive(Default, Debug, PartialEq)]
@@ -47,8 +47,9 @@ pub fn test(arguments: &[String]) -> Result<()> {
         watch(command, &mut totals)
     });
     clear(&throwaway)?;
-    let outside =
-        stack::start(&developer).and_then(|()| watch(runner(nextest, true, arguments), &mut totals));
+    let outside = stack::start(&developer)
+        .and_then(|()| seed::seed(&api::stack(&developer)?, None))
+        .and_then(|_| watch(runner(nextest, true, arguments), &mut totals));
     if !was_up {
         stack::down(&developer);
     }
@@ -118,15 +119,10 @@ fn runner(nextest: bool, deployed: bool, arguments: &[String]) -> Command {
             "--color",
             colour,
         ]);
-        command.args(if deployed {
-            ["--package", "tests"].as_slice()
-        } else {
-            &["--workspace"]
-        });
-        command.args(["-E", set]).args(arguments);
+        command.args(["--workspace", "-E", set]).args(arguments);
     } else if deployed {
         command
-            .args(["test", "--package", "tests", "--test", "e2e", "--no-fail-fast"])
+            .args(["test", "--workspace", "--test", "e2e", "--no-fail-fast"])
             .args(arguments);
     } else {
         command

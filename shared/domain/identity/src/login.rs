@@ -1,6 +1,6 @@
 //! Logging in: whose account an e-mail and a password open (S1.4, S1.6).
 
-use crate::{Password, user};
+use crate::Password;
 use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, TenantId, Validator};
 use serde_json::json;
@@ -141,12 +141,4 @@ pub fn refused() -> Error {
 /// As [`Tx::query`].
 pub async fn audit_failure(tx: &Tx, user_id: Uuid) -> Result<()> {
     tx.execute(AUDIT_FAILURE, &[&user_id]).await.map(drop)
-}
-
-/// Whether the password is the user's own; the same work without such a user.
-///
-/// # Errors
-/// As [`Tx::query`].
-pub async fn is_password_of(tx: &Tx, user_id: Uuid, password: &Password) -> Result<bool> {
-    password.verify(user::password_hash(tx, user_id).await?.as_deref())
 }

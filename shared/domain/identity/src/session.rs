@@ -2,6 +2,7 @@
 //! access tokens: a revoked one is refused at the next request (S1.3, S1.6).
 
 use crate::refresh_token::{LIFETIME, RefreshToken};
+use crate::user::{self, Account};
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, PageRequest, Sort};
@@ -76,6 +77,15 @@ pub async fn open(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option
     tx.execute(LOGGED_IN, &[&tenant, &user_id, &now]).await?;
     tx.execute(AUDIT_LOGIN, &[&user_id, &id]).await?;
     Ok(Some(Session { id, user_id }))
+}
+
+/// As [`open`], with who signed in.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn sign_in(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option<(Account, Session)>> {
+    let Some(session) = open(tx, user_id, token).await? else { return Ok(None) };
+    Ok(user::find(tx, user_id).await?.map(|account| (account, session)))
 }
 
 /// Ends a session of a user; false when there is none that lives.

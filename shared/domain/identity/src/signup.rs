@@ -107,8 +107,8 @@ pub async fn insert(
         }
     }
     let event_id = event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
-    let session = session::open(tx, user_id, token).await?.ok_or_else(|| Error::internal("a new user can't log in"))?;
-    let account = user::find(tx, user_id).await?.ok_or_else(|| Error::internal("a new user is gone"))?;
+    let signed_in = session::sign_in(tx, user_id, token).await?;
+    let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
     Ok(SignedUp { account, session, event_id })
 }
 

@@ -1,4 +1,4 @@
-//! Signing access tokens (S1.6): JWT, EdDSA over Ed25519, with the id of the key. What a token says
+//! Signing access tokens (S1.6): JWT, `EdDSA` over Ed25519, with the id of the key. What a token says
 //! and how it is verified is `web`'s, which every function has; only `auth` can sign.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};

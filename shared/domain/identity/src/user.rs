@@ -80,7 +80,10 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Option<Account>> {
 }
 
 /// The hash of a user's password; `None` when there is no such user, or no password yet.
-pub(crate) async fn password_hash(tx: &Tx, id: Uuid) -> Result<Option<String>> {
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn password_hash(tx: &Tx, id: Uuid) -> Result<Option<String>> {
     let row = tx.query_opt(PASSWORD_HASH, &[&tx.tenant().0, &id]).await?;
     Ok(row.and_then(|row| row.get(0)))
 }

@@ -16,8 +16,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// What accounts can be listed by.
-pub static SORTS: &[Sort] =
-    &[Sort { name: "created_at", column: "a.created_at", key: KeyType::Timestamp }];
+pub static SORTS: &[Sort] = &[Sort {
+    name: "created_at",
+    column: "a.created_at",
+    key: KeyType::Timestamp,
+}];
 
 const INSERT: &str = "INSERT INTO channel_accounts
     (tenant_id, id, channel, provider, provider_account_id, provider_key, display_phone_number, label,
@@ -176,6 +179,14 @@ pub struct FullAccount {
     pub published: bool,
 }
 
+impl FullAccount {
+    /// Whether its webhooks are taken and messages are sent with it.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        !self.deleted && self.account.status == Status::Active
+    }
+}
+
 /// What webhooks name an account by. Meta: the `phone_number_id`. Twilio, where one AccountSid has
 /// many numbers: `<AccountSid>/<number>`.
 #[must_use]
@@ -194,15 +205,24 @@ impl NewAccount {
         let provider_account_id = validator.text("provider_account_id", &body.provider_account_id, 64);
         let label = validator.optional_text("label", body.label.as_deref(), 100);
         let number = parse_number(&mut validator, &body.display_phone_number);
-        let digits = |id: &str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |id: &str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_digit());
         let name = match (body.provider, body.phone_number_id) {
             (Provider::Meta, Some(id)) if digits(&id) => id,
             (Provider::Meta, Some(_)) => {
-                validator.reject("phone_number_id", "invalid", "This is the number's id at Meta: digits only.");
+                validator.reject(
+                    "phone_number_id",
+                    "invalid",
+                    "This is the number's id at Meta: digits only.",
+                );
                 String::new()
             }
             (Provider::Meta, None) => {
-                validator.reject("phone_number_id", "required", "Meta accounts need the number's id.");
+                validator.reject(
+                    "phone_number_id",
+                    "required",
+                    "Meta accounts need the number's id.",
+                );
                 String::new()
             }
             (Provider::Twilio, phone_number_id) => {
@@ -210,9 +230,15 @@ impl NewAccount {
                     validator.reject("phone_number_id", "not_allowed", "Only Meta accounts have this.");
                 }
                 if !provider_account_id.starts_with("AC")
-                    || !provider_account_id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                    || !provider_account_id
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric())
                 {
-                    validator.reject("provider_account_id", "invalid", "This is the AccountSid: AC and letters or digits.");
+                    validator.reject(
+                        "provider_account_id",
+                        "invalid",
+                        "This is the AccountSid: AC and letters or digits.",
+                    );
                 }
                 provider_account_id.clone()
             }
@@ -233,10 +259,17 @@ impl NewAccount {
 
 /// Providers know numbers that no public plan lists, so only the shape counts.
 fn parse_number(validator: &mut Validator, input: &str) -> Option<Phone> {
-    let digits: String = input.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}')).collect();
+    let digits: String = input
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
+        .collect();
     let number = Phone::from_provider(&digits);
     if number.is_none() {
-        validator.reject("display_phone_number", "invalid", "This is a number with its country code, like +201001234567.");
+        validator.reject(
+            "display_phone_number",
+            "invalid",
+            "This is a number with its country code, like +201001234567.",
+        );
     }
     number
 }
@@ -256,11 +289,15 @@ impl Credentials {
         for (name, of, value) in self.fields() {
             let path = format!("credentials.{name}");
             match value {
-                Some(_) if of != provider => validator.reject(path, "not_allowed", "This provider has no such secret."),
+                Some(_) if of != provider => {
+                    validator.reject(path, "not_allowed", "This provider has no such secret.");
+                }
                 Some(secret) if secret.expose().is_empty() || secret.expose().len() > 2048 => {
                     validator.reject(path, "invalid", "This holds 1 to 2048 characters.");
                 }
-                None if of == provider && all => validator.reject(path, "required", "This must not be empty."),
+                None if of == provider && all => {
+                    validator.reject(path, "required", "This must not be empty.");
+                }
                 _ => {}
             }
         }
@@ -277,14 +314,23 @@ impl Credentials {
     }
 
     fn seal(&self, tx: &Tx) -> Result<Vec<u8>> {
-        let given = self.fields().into_iter().filter_map(|(name, _, value)| Some((name, value.as_ref()?.expose())));
+        let given = self
+            .fields()
+            .into_iter()
+            .filter_map(|(name, _, value)| Some((name, value.as_ref()?.expose())));
         let fields: std::collections::BTreeMap<_, _> = given.collect();
         let json = serde_json::to_vec(&fields).map_err(Error::internal)?;
-        Ok(tx.sealer().seal(&context(tx, "channel_accounts.credentials"), &json)?.0)
+        Ok(tx
+            .sealer()
+            .seal(&context(tx, "channel_accounts.credentials"), &json)?
+            .0)
     }
 
     fn open(tx: &Tx, row: &Row) -> Result<Self> {
-        let json = tx.sealer().open(&context(tx, "channel_accounts.credentials"), row.get("credentials_sealed"))?;
+        let json = tx.sealer().open(
+            &context(tx, "channel_accounts.credentials"),
+            row.get("credentials_sealed"),
+        )?;
         // The parser's message would quote what it read.
         serde_json::from_slice(&json).map_err(|_| Error::internal("stored credentials are malformed"))
     }
@@ -310,7 +356,9 @@ pub async fn insert(tx: &Tx, new: &NewAccount) -> Result<Account> {
     if let Some(row) = tx.query_opt(INSERT, params).await? {
         return record(&row);
     }
-    let holder = tx.query_opt(HOLDER, &[&tenant, &provider, &new.provider_key]).await?;
+    let holder = tx
+        .query_opt(HOLDER, &[&tenant, &provider, &new.provider_key])
+        .await?;
     Err(Error::new(Code::Duplicate, "This account is connected already.")
         .with_details(json!({ "id": holder.map(|row| row.get::<_, Uuid>(0)) })))
 }
@@ -326,7 +374,10 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Account> {
 pub async fn list(tx: &Tx, page: &PageRequest) -> Result<Page<Account>> {
     let mut sql = Sql::list(tx, LIST, "a");
     sql.only("a.deleted_at IS NULL");
-    sql.fetch(tx, page, record, |account| (Key::Timestamp(account.created_at), account.id)).await
+    sql.fetch(tx, page, record, |account| {
+        (Key::Timestamp(account.created_at), account.id)
+    })
+    .await
 }
 
 /// As [`find`], and holds the row until the transaction ends.
@@ -348,9 +399,15 @@ pub async fn update(tx: &Tx, current: Account, body: UpdateAccount) -> Result<Ac
         None => Some(current.display_phone_number.clone()),
         Some(input) => parse_number(&mut validator, &input).map(|number| number.as_str().to_owned()),
     };
-    let moved = number.as_ref().is_some_and(|number| *number != current.display_phone_number);
+    let moved = number
+        .as_ref()
+        .is_some_and(|number| *number != current.display_phone_number);
     if current.provider == Provider::Twilio && moved {
-        validator.reject("display_phone_number", "immutable", "Connect another number as another account.");
+        validator.reject(
+            "display_phone_number",
+            "immutable",
+            "Connect another number as another account.",
+        );
     }
     let label = match body.label {
         Patch::Value(label) => validator.optional_text("label", Some(&label), 100),
@@ -363,11 +420,23 @@ pub async fn update(tx: &Tx, current: Account, body: UpdateAccount) -> Result<Ac
     validator.finish()?;
     let sealed = match body.credentials {
         None => None,
-        Some(given) => Some(given.or(find_with_credentials(tx, current.id).await?.credentials).seal(tx)?),
+        Some(given) => Some(
+            given
+                .or(find_with_credentials(tx, current.id).await?.credentials)
+                .seal(tx)?,
+        ),
     };
     let status = body.status.unwrap_or(current.status).as_str();
     let now = tx.clock().now();
-    let params: db::Params<'_> = &[&tx.tenant().0, &current.id, &number, &label, &status, &sealed, &now];
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &current.id,
+        &number,
+        &label,
+        &status,
+        &sealed,
+        &now,
+    ];
     record(&tx.query_one(UPDATE, params).await?)
 }
 
@@ -376,7 +445,9 @@ pub async fn update(tx: &Tx, current: Account, body: UpdateAccount) -> Result<Ac
 /// # Errors
 /// 404 when the tenant has no such account.
 pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
-    let archived = tx.query_opt(ARCHIVE, &[&tx.tenant().0, &id, &tx.clock().now()]).await?;
+    let archived = tx
+        .query_opt(ARCHIVE, &[&tx.tenant().0, &id, &tx.clock().now()])
+        .await?;
     archived.map(drop).ok_or_else(Error::not_found)
 }
 
@@ -386,7 +457,10 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
 /// # Errors
 /// 404 when there never was such an account.
 pub async fn find_with_credentials(tx: &Tx, id: Uuid) -> Result<FullAccount> {
-    let row = tx.query_opt(FIND_EVER, &[&tx.tenant().0, &id]).await?.ok_or_else(Error::not_found)?;
+    let row = tx
+        .query_opt(FIND_EVER, &[&tx.tenant().0, &id])
+        .await?
+        .ok_or_else(Error::not_found)?;
     Ok(FullAccount {
         account: record(&row)?,
         provider_key: row.get("provider_key"),

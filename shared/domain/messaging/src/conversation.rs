@@ -13,8 +13,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// What conversations can be listed by.
-pub static SORTS: &[Sort] =
-    &[Sort { name: "last_message_at", column: "c.last_message_at", key: KeyType::Timestamp }];
+pub static SORTS: &[Sort] = &[Sort {
+    name: "last_message_at",
+    column: "c.last_message_at",
+    key: KeyType::Timestamp,
+}];
 
 macro_rules! select {
     ($rest:literal) => {
@@ -113,7 +116,11 @@ impl UpdateConversation {
     /// 422 for an `unread_count` other than 0.
     pub fn apply(self, current: Conversation, now: Timestamp) -> Result<Conversation> {
         if self.unread_count.is_some_and(|count| count != 0) {
-            return Err(Error::field("unread_count", "out_of_range", "This can only be set to 0."));
+            return Err(Error::field(
+                "unread_count",
+                "out_of_range",
+                "This can only be set to 0.",
+            ));
         }
         Ok(Conversation {
             state: self.state.unwrap_or(current.state),
@@ -175,13 +182,21 @@ pub async fn update(tx: &Tx, changed: &Conversation) -> Result<Uuid> {
     let (_, event, ()) = futures::try_join!(
         tx.execute(UPDATE, params),
         event::publish(tx, "conversation.updated", changed.id, &data),
-        log::record(tx, "conversation.updated", "conversation", Some(changed.id), &data),
+        log::record(
+            tx,
+            "conversation.updated",
+            "conversation",
+            Some(changed.id),
+            &data
+        ),
     )?;
     Ok(event)
 }
 
 fn record(row: &Row) -> Result<Conversation> {
-    let last_message = row.get::<_, Option<Uuid>>("m_id").map(|_| message::record(row, "m_"));
+    let last_message = row
+        .get::<_, Option<Uuid>>("m_id")
+        .map(|_| message::record(row, "m_"));
     Ok(Conversation {
         id: row.get("id"),
         channel: coded(row.get("channel"))?,

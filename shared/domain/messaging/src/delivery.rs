@@ -59,7 +59,12 @@ pub async fn sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) 
 }
 
 /// The provider did not take it this time; see [`delivery::record_retry`].
-pub async fn retry(tx: &Tx, claimed: &Claimed, code: &str, wait: Option<Duration>) -> Result<(Retry, Vec<Uuid>)> {
+pub async fn retry(
+    tx: &Tx,
+    claimed: &Claimed,
+    code: &str,
+    wait: Option<Duration>,
+) -> Result<(Retry, Vec<Uuid>)> {
     let outcome = delivery::record_retry(tx, claimed, code, wait).await?;
     Ok((outcome, show(tx, &[claimed.id]).await?))
 }
@@ -108,8 +113,17 @@ async fn show(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Uuid>> {
             _ => continue,
         };
         if row.get(3) {
-            events.push((name, id, json!({ "conversation_id": conversation_id, "status": status })));
+            events.push((
+                name,
+                id,
+                json!({ "conversation_id": conversation_id, "status": status }),
+            ));
         }
     }
-    try_join_all(events.iter().map(|(name, id, payload)| event::publish(tx, name, *id, payload))).await
+    try_join_all(
+        events
+            .iter()
+            .map(|(name, id, payload)| event::publish(tx, name, *id, payload)),
+    )
+    .await
 }

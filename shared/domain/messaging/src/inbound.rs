@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 use uuid::Uuid;
 
-const CLAIM_KEYS: &str = "INSERT INTO webhook_event_keys (tenant_id, provider, account_key, external_event_id, created_at)
+const CLAIM_KEYS: &str =
+    "INSERT INTO webhook_event_keys (tenant_id, provider, account_key, external_event_id, created_at)
     SELECT $1, $2, told.*, $5 FROM unnest($3::text[], $4::text[]) AS told
     ON CONFLICT DO NOTHING RETURNING account_key, external_event_id";
 
@@ -122,7 +123,12 @@ pub struct Received {
 ///
 /// # Errors
 /// 404 when an account is not the tenant's; 503 when it may succeed later.
-pub async fn receive(tx: &Tx, provider: Provider, received_at: Timestamp, events: &[Event]) -> Result<Received> {
+pub async fn receive(
+    tx: &Tx,
+    provider: Provider,
+    received_at: Timestamp,
+    events: &[Event],
+) -> Result<Received> {
     let fresh = claim_keys(tx, provider, events).await?;
     keep(tx, provider, received_at, &fresh).await?;
     let mut messages = Vec::new();
@@ -134,13 +140,18 @@ pub async fn receive(tx: &Tx, provider: Provider, received_at: Timestamp, events
             Kind::Unreadable => {}
         }
     }
-    let mut received = Received { repeated: events.len() - fresh.len(), ..Received::default() };
+    let mut received = Received {
+        repeated: events.len() - fresh.len(),
+        ..Received::default()
+    };
     if !messages.is_empty() {
         let stored = insert_messages(tx, provider, received_at, &messages).await?;
         received.messages = stored.len();
         received.events = stored;
     }
-    received.events.extend(delivery::report(tx, provider.as_str(), &reports).await?);
+    received
+        .events
+        .extend(delivery::report(tx, provider.as_str(), &reports).await?);
     Ok(received)
 }
 
@@ -149,10 +160,19 @@ pub async fn receive(tx: &Tx, provider: Provider, received_at: Timestamp, events
 async fn claim_keys<'a>(tx: &Tx, provider: Provider, events: &'a [Event]) -> Result<Vec<&'a Event>> {
     let keys: BTreeSet<_> = events.iter().map(key).collect();
     let (accounts, ids): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
-    let params: db::Params<'_> = &[&tx.tenant().0, &provider.as_str(), &accounts, &ids, &tx.clock().now()];
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &provider.as_str(),
+        &accounts,
+        &ids,
+        &tx.clock().now(),
+    ];
     let rows = tx.query(CLAIM_KEYS, params).await?;
     let mut claimed: HashSet<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    Ok(events.iter().filter(|event| claimed.remove(&key(event))).collect())
+    Ok(events
+        .iter()
+        .filter(|event| claimed.remove(&key(event)))
+        .collect())
 }
 
 fn key(event: &Event) -> (&str, &str) {
@@ -167,7 +187,12 @@ async fn keep(tx: &Tx, provider: Provider, received_at: Timestamp, events: &[&Ev
     })?;
     let request_id = &tx.caller().origin().request_id;
     let (tenant, now, provider) = (Some(tx.tenant().0), tx.clock().now(), provider.as_str());
-    tx.execute(KEEP, &columns.params(&[&tenant, &provider, request_id, &received_at, &now])).await.map(drop)
+    tx.execute(
+        KEEP,
+        &columns.params(&[&tenant, &provider, request_id, &received_at, &now]),
+    )
+    .await
+    .map(drop)
 }
 
 /// Keeps events of an account that nobody has, without a tenant. Harmless to repeat.
@@ -183,12 +208,23 @@ pub async fn keep_unresolved<'a>(
 ) -> Result<()> {
     let columns = Columns::of(events, |event| {
         let (account, id) = key(event);
-        let sealed = db.sealer().seal("unresolved/webhook_events.payload", event.raw.to_string().as_bytes())?;
-        let hash = db.sealer().lookup_hash("unresolved/webhook_events", &format!("{}/{account}/{id}", provider.as_str()));
+        let sealed = db.sealer().seal(
+            "unresolved/webhook_events.payload",
+            event.raw.to_string().as_bytes(),
+        )?;
+        let hash = db.sealer().lookup_hash(
+            "unresolved/webhook_events",
+            &format!("{}/{account}/{id}", provider.as_str()),
+        );
         Ok((repeatable_id(received_at, &hash), "unresolved", sealed.0))
     })?;
     let (tenant, now, provider) = (None::<Uuid>, db.clock().now(), provider.as_str());
-    db.lookup(KEEP, &columns.params(&[&tenant, &provider, &request_id, &received_at, &now])).await.map(drop)
+    db.lookup(
+        KEEP,
+        &columns.params(&[&tenant, &provider, &request_id, &received_at, &now]),
+    )
+    .await
+    .map(drop)
 }
 
 /// A `UUIDv7` of the time of receipt whose random part is a hash of the event: no tenant, no keys,
@@ -259,7 +295,9 @@ async fn insert_messages(
         names.push(message.provider_message_id.as_str());
         kinds.push(message.kind);
         bodies.push(without_nul(message.body.clone()));
-        media.push(storable(serde_json::to_value(&message.media).map_err(Error::internal)?));
+        media.push(storable(
+            serde_json::to_value(&message.media).map_err(Error::internal)?,
+        ));
         answered.push(message.reply_to_provider_message_id.as_deref());
         raw.push(tx.sealer().seal(&context, event.raw.to_string().as_bytes())?.0);
         sent_at.push(message.sent_at);
@@ -283,9 +321,18 @@ async fn insert_messages(
     let stored = tx.query(INSERT_MESSAGES, params).await?;
     let told: Vec<(Uuid, Value)> = stored
         .iter()
-        .map(|row| (row.get(0), json!({ "conversation_id": row.get::<_, Uuid>(1), "provider": provider })))
+        .map(|row| {
+            (
+                row.get(0),
+                json!({ "conversation_id": row.get::<_, Uuid>(1), "provider": provider }),
+            )
+        })
         .collect();
-    try_join_all(told.iter().map(|(id, payload)| event::publish(tx, "message.received", *id, payload))).await
+    try_join_all(
+        told.iter()
+            .map(|(id, payload)| event::publish(tx, "message.received", *id, payload)),
+    )
+    .await
 }
 
 /// jsonb holds no NUL either.
@@ -293,7 +340,10 @@ fn storable(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(without_nul(text)),
         Value::Array(items) => items.into_iter().map(storable).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, storable(value))).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (name, storable(value)))
+            .collect(),
         other => other,
     }
 }

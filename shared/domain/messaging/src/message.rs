@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What messages can be listed by: the time they were written.
-pub static SORTS: &[Sort] =
-    &[Sort { name: "occurred_at", column: "m.occurred_at", key: KeyType::Timestamp }];
+pub static SORTS: &[Sort] = &[Sort {
+    name: "occurred_at",
+    column: "m.occurred_at",
+    key: KeyType::Timestamp,
+}];
 
 const CONVERSATION: &str = "SELECT FROM conversations WHERE tenant_id = $1 AND id = $2";
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-const CONVERSATION: &str = "SELECT c.channel, c.contact_id, c.peer_sealed, c.window_expires_at, c.channel_account_id,
+const CONVERSATION: &str =
+    "SELECT c.channel, c.contact_id, c.peer_sealed, c.window_expires_at, c.channel_account_id,
         a.provider, a.status = 'active' AND a.deleted_at IS NULL AS connected
     FROM conversations c JOIN channel_accounts a ON a.tenant_id = c.tenant_id AND a.id = c.channel_account_id
     WHERE c.tenant_id = $1 AND c.id = $2";
@@ -80,13 +81,23 @@ impl NewReply {
                 let parameters = payload.parameters.iter().enumerate();
                 Content::Template {
                     name: validator.text("template_code", &code, 512),
-                    language: validator.text("payload.language", payload.language.as_deref().unwrap_or("en"), 20),
+                    language: validator.text(
+                        "payload.language",
+                        payload.language.as_deref().unwrap_or("en"),
+                        20,
+                    ),
                     parameters: parameters
                         .map(|(at, value)| validator.text(&format!("payload.parameters[{at}]"), value, 1024))
                         .collect(),
                 }
             }
-            _ => return Err(Error::field("body", "required", "Send either a body or a template_code.")),
+            _ => {
+                return Err(Error::field(
+                    "body",
+                    "required",
+                    "Send either a body or a template_code.",
+                ));
+            }
         };
         validator.finish().map(|()| Self(content))
     }
@@ -99,9 +110,15 @@ impl NewReply {
 /// 409 when the account was disconnected or disabled.
 pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<Replied> {
     let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
-    let row = tx.query_opt(CONVERSATION, &[&tenant, &conversation_id]).await?.ok_or_else(Error::not_found)?;
+    let row = tx
+        .query_opt(CONVERSATION, &[&tenant, &conversation_id])
+        .await?
+        .ok_or_else(Error::not_found)?;
     if !row.get::<_, bool>("connected") {
-        return Err(Error::new(Code::Conflict, "The account of this conversation is not connected any more."));
+        return Err(Error::new(
+            Code::Conflict,
+            "The account of this conversation is not connected any more.",
+        ));
     }
     let channel: Channel = coded(row.get("channel"))?;
     check_window(channel, row.get("window_expires_at"), &reply.0, now)?;
@@ -110,7 +127,9 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         Content::Template { name, .. } => ("template", format!("[template: {name}]"), Some(name)),
     };
     let (provider, user): (&str, _) = (row.get("provider"), tx.caller().user_id());
-    let peer = tx.sealer().open_text(&context(tx, "conversations.peer"), row.get("peer_sealed"))?;
+    let peer = tx
+        .sealer()
+        .open_text(&context(tx, "conversations.peer"), row.get("peer_sealed"))?;
     let delivery = NewDelivery {
         id,
         channel: channel.as_str(),
@@ -121,8 +140,17 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         content: &reply.0,
     };
     let told = json!({ "conversation_id": conversation_id, "type": kind });
-    let params: db::Params<'_> =
-        &[&tenant, &id, &conversation_id, &provider, &kind, &body, &template_code, &user, &now];
+    let params: db::Params<'_> = &[
+        &tenant,
+        &id,
+        &conversation_id,
+        &provider,
+        &kind,
+        &body,
+        &template_code,
+        &user,
+        &now,
+    ];
     let touched: db::Params<'_> = &[&tenant, &conversation_id, &id, &now];
     let (stored, (), _, event, ()) = futures::try_join!(
         tx.query_one(INSERT, params),
@@ -131,11 +159,19 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         event::publish(tx, "message.queued", id, &told),
         log::record(tx, "message.created", "message", Some(id), &told),
     )?;
-    Ok(Replied { message: message::record(&stored, "")?, events: vec![event] })
+    Ok(Replied {
+        message: message::record(&stored, "")?,
+        events: vec![event],
+    })
 }
 
 /// WhatsApp lets a business write freely for 24 hours after the contact's last message (S6).
-fn check_window(channel: Channel, expires_at: Option<Timestamp>, content: &Content, now: Timestamp) -> Result<()> {
+fn check_window(
+    channel: Channel,
+    expires_at: Option<Timestamp>,
+    content: &Content,
+    now: Timestamp,
+) -> Result<()> {
     let free_form = matches!(content, Content::Text(_));
     if channel == Channel::Whatsapp && free_form && expires_at.is_none_or(|expires_at| expires_at <= now) {
         return Err(Error::new(

@@ -55,8 +55,15 @@ const FAILED: &str = "UPDATE messages_outbox SET status = 'failed', error_code =
 const UNKNOWN: &str = "UPDATE messages_outbox SET error_code = $3
     WHERE tenant_id = $1 AND id = $2 AND status = 'sending'";
 
-const GIVE_UP: &str = "UPDATE messages_outbox SET status = 'failed', error_code = 'UNCONFIRMED', failed_at = $4
+const GIVE_UP: &str =
+    "UPDATE messages_outbox SET status = 'failed', error_code = 'UNCONFIRMED', failed_at = $4
     WHERE tenant_id = $1 AND id = $2 AND status = 'sending' AND claimed_at < $3 RETURNING id";
+
+/// Wakes the sender for a delivery that is due; the tenant is the message's.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Wake {
+    pub id: Uuid,
+}
 
 /// What is said, as it is kept (sealed) until it is sent.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -115,7 +122,10 @@ pub enum Retry {
 /// Queues a delivery in the transaction of what caused it.
 pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
     let content = serde_json::to_vec(new.content).map_err(Error::internal)?;
-    let recipient = tx.sealer().seal(&context(tx, "recipient"), new.recipient.as_bytes())?.0;
+    let recipient = tx
+        .sealer()
+        .seal(&context(tx, "recipient"), new.recipient.as_bytes())?
+        .0;
     let content = tx.sealer().seal(&context(tx, "content"), &content)?.0;
     let (now, request_id) = (tx.clock().now(), &tx.caller().origin().request_id);
     tx.execute(
@@ -140,15 +150,22 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
 /// Takes a due delivery for sending. `None` when it is not due, not queued any more, or not there:
 /// of all workers with the same id one gets it.
 pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Claimed>> {
-    let Some(row) = tx.query_opt(CLAIM, &[&tx.tenant().0, &id, &tx.clock().now()]).await? else {
+    let Some(row) = tx
+        .query_opt(CLAIM, &[&tx.tenant().0, &id, &tx.clock().now()])
+        .await?
+    else {
         return Ok(None);
     };
-    let content = tx.sealer().open(&context(tx, "content"), row.get("content_sealed"))?;
+    let content = tx
+        .sealer()
+        .open(&context(tx, "content"), row.get("content_sealed"))?;
     Ok(Some(Claimed {
         id,
         channel: row.get("channel"),
         channel_account_id: row.get("channel_account_id"),
-        recipient: tx.sealer().open_text(&context(tx, "recipient"), row.get("recipient_sealed"))?,
+        recipient: tx
+            .sealer()
+            .open_text(&context(tx, "recipient"), row.get("recipient_sealed"))?,
         content: serde_json::from_slice(&content).map_err(Error::internal)?,
         attempt: row.get("attempts"),
         request_id: row.get("request_id"),
@@ -158,7 +175,13 @@ pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Claimed>> {
 /// The provider took it. Reports may have come first: the status does not move back. The caller
 /// holds [`crate::report::lock`] for the provider's id.
 pub async fn record_sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<()> {
-    let params: db::Params<'_> = &[&tx.tenant().0, &id, &provider, &provider_message_id, &tx.clock().now()];
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &id,
+        &provider,
+        &provider_message_id,
+        &tx.clock().now(),
+    ];
     tx.execute(SENT, params).await.map(drop)
 }
 
@@ -168,7 +191,12 @@ pub async fn record_retry(tx: &Tx, claimed: &Claimed, code: &str, wait: Option<D
     let now = tx.clock().now();
     let noise = tx.clock().id().as_u64_pair().1;
     let next = next_attempt(now, claimed.attempt, noise, wait);
-    let row = tx.query_opt(RETRY, &[&tx.tenant().0, &claimed.id, &MAX_ATTEMPTS, &next, &code, &now]).await?;
+    let row = tx
+        .query_opt(
+            RETRY,
+            &[&tx.tenant().0, &claimed.id, &MAX_ATTEMPTS, &next, &code, &now],
+        )
+        .await?;
     Ok(match row.map(|row| row.get::<_, String>(0)).as_deref() {
         None => Retry::Settled,
         Some("dead") => Retry::Dead,
@@ -178,7 +206,9 @@ pub async fn record_retry(tx: &Tx, claimed: &Claimed, code: &str, wait: Option<D
 
 /// The provider refused it for good.
 pub async fn record_failed(tx: &Tx, id: Uuid, code: &str) -> Result<()> {
-    tx.execute(FAILED, &[&tx.tenant().0, &id, &code, &tx.clock().now()]).await.map(drop)
+    tx.execute(FAILED, &[&tx.tenant().0, &id, &code, &tx.clock().now()])
+        .await
+        .map(drop)
 }
 
 /// Perhaps sent, perhaps not: it stays `sending` until a report or [`give_up`] settles it.
@@ -191,7 +221,10 @@ pub async fn record_unknown(tx: &Tx, id: Uuid, code: &str) -> Result<()> {
 pub async fn give_up(tx: &Tx, id: Uuid) -> Result<bool> {
     let now = tx.clock().now();
     let claimed_before = now.saturating_sub(UNCONFIRMED_AFTER).map_err(Error::internal)?;
-    Ok(tx.query_opt(GIVE_UP, &[&tx.tenant().0, &id, &claimed_before, &now]).await?.is_some())
+    Ok(tx
+        .query_opt(GIVE_UP, &[&tx.tenant().0, &id, &claimed_before, &now])
+        .await?
+        .is_some())
 }
 
 /// One, five and fifteen minutes after the first, second and third attempt, each ± 20 %.
@@ -203,7 +236,9 @@ fn next_attempt(now: Timestamp, attempt: i16, noise: u64, wait: Option<Duration>
     };
     let thousandths = 800 + i64::try_from(noise % 401).unwrap_or_default();
     let planned = SignedDuration::from_millis(minutes * 60 * thousandths);
-    let asked = wait.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or_default();
+    let asked = wait
+        .and_then(|wait| SignedDuration::try_from(wait).ok())
+        .unwrap_or_default();
     now.saturating_add(planned.max(asked)).unwrap_or(Timestamp::MAX)
 }
 
@@ -219,8 +254,9 @@ mod tests {
     fn attempts_follow_the_schedule_with_jitter_within_a_fifth() {
         let now = Timestamp::UNIX_EPOCH;
         for (attempt, minutes) in [(1, 1), (2, 5), (3, 15)] {
-            let mut seconds: Vec<_> =
-                (0..1000).map(|noise| next_attempt(now, attempt, noise, None).as_second()).collect();
+            let mut seconds: Vec<_> = (0..1000)
+                .map(|noise| next_attempt(now, attempt, noise, None).as_second())
+                .collect();
             seconds.sort_unstable();
             seconds.dedup();
             assert_eq!(seconds.first(), Some(&(minutes * 48)));
@@ -240,8 +276,11 @@ mod tests {
     fn content_is_kept_in_a_form_that_can_be_read_by_hand() {
         let json = |content| serde_json::to_string(&content).unwrap();
         assert_eq!(json(Content::Text("hi".into())), r#"{"text":"hi"}"#);
-        let template =
-            Content::Template { name: "welcome".into(), language: "ar".into(), parameters: vec!["x".into()] };
+        let template = Content::Template {
+            name: "welcome".into(),
+            language: "ar".into(),
+            parameters: vec!["x".into()],
+        };
         assert_eq!(
             json(template),
             r#"{"template":{"name":"welcome","language":"ar","parameters":["x"]}}"#

@@ -88,34 +88,51 @@ pub struct Report {
 
 /// Takes the messages of these provider ids for this transaction.
 pub async fn lock(tx: &Tx, provider: &str, provider_message_ids: &[&str]) -> Result<()> {
-    tx.query(LOCK, &[&tx.tenant().0, &provider, &provider_message_ids]).await.map(drop)
+    tx.query(LOCK, &[&tx.tenant().0, &provider, &provider_message_ids])
+        .await
+        .map(drop)
 }
 
 /// Keeps reports and brings the deliveries they are about up to date. Returns the ids of those
 /// deliveries; a report of an unknown message waits for [`settle`].
 pub async fn receive(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Vec<Uuid>> {
-    let ids: Vec<&str> = reports.iter().map(|report| report.provider_message_id.as_str()).collect();
+    let ids: Vec<&str> = reports
+        .iter()
+        .map(|report| report.provider_message_id.as_str())
+        .collect();
     let statuses: Vec<&str> = reports.iter().map(|report| report.status.as_str()).collect();
     let times: Vec<Timestamp> = reports.iter().map(|report| report.occurred_at).collect();
     let part = |pick: fn(&(String, String)) -> &str| -> Vec<Option<&str>> {
-        reports.iter().map(|report| report.error.as_ref().map(pick)).collect()
+        reports
+            .iter()
+            .map(|report| report.error.as_ref().map(pick))
+            .collect()
     };
     let (codes, titles) = (part(|(code, _)| code), part(|(_, title)| title));
-    let named = reports.iter().filter_map(|report| Some((report.delivery_id?, report.provider_message_id.as_str())));
+    let named = reports
+        .iter()
+        .filter_map(|report| Some((report.delivery_id?, report.provider_message_id.as_str())));
     let (delivery_ids, delivery_names): (Vec<Uuid>, Vec<&str>) = named.unzip();
     let tenant = tx.tenant().0;
 
     lock(tx, provider, &ids).await?;
     let now = tx.clock().now();
-    tx.execute(INSERT, &[&tenant, &provider, &ids, &statuses, &times, &codes, &titles, &now]).await?;
+    tx.execute(
+        INSERT,
+        &[&tenant, &provider, &ids, &statuses, &times, &codes, &titles, &now],
+    )
+    .await?;
     if !delivery_ids.is_empty() {
-        tx.execute(LINK, &[&tenant, &provider, &delivery_ids, &delivery_names]).await?;
+        tx.execute(LINK, &[&tenant, &provider, &delivery_ids, &delivery_names])
+            .await?;
     }
     settle(tx, provider, &ids).await
 }
 
 /// Applies every report there is of these messages. The caller holds their [`lock`].
 pub async fn settle(tx: &Tx, provider: &str, provider_message_ids: &[&str]) -> Result<Vec<Uuid>> {
-    let rows = tx.query(SETTLE, &[&tx.tenant().0, &provider, &provider_message_ids]).await?;
+    let rows = tx
+        .query(SETTLE, &[&tx.tenant().0, &provider, &provider_message_ids])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

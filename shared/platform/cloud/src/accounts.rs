@@ -13,14 +13,13 @@
 //! whose webhook it is, so nobody can take a number by naming it first, or learn that it is taken.
 
 use crate::error::from_sdk;
-use crate::state::{Item, Table, binary, hex, number, number_of, text, text_of};
+use crate::state::{Item, Table, hex, number, text};
+use crate::{EdgeAccount, Provider};
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use jiff::Timestamp;
-use kernel::{Clock, Error, Result, Sealer, Secret, TenantId};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use kernel::{Clock, Error, Result, Sealer};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -30,65 +29,6 @@ const FRESH_SECS: i64 = 60;
 const MAX_ENTRIES: i32 = 20;
 /// Provider keys held in memory; past that all are forgotten.
 const MAX_CACHED: usize = 10_000;
-
-/// Who posts the webhooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    Meta,
-    Twilio,
-}
-
-impl Provider {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Meta => "meta",
-            Self::Twilio => "twilio",
-        }
-    }
-}
-
-/// What a provider signs its webhooks with.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum EdgeSecret {
-    Meta {
-        app_secret: Secret,
-        verify_token: Secret,
-    },
-    Twilio {
-        auth_token: Secret,
-    },
-}
-
-/// The secret in force, and the one before it while both may sign.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct EdgeSecrets {
-    pub current: EdgeSecret,
-    pub previous: Option<EdgeSecret>,
-}
-
-/// One tenant's account as the edge knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EdgeAccount {
-    pub tenant: TenantId,
-    pub account_id: Uuid,
-    /// Meta: the `phone_number_id`. Twilio: the `AccountSid`, `/`, the number in E.164.
-    pub provider_key: String,
-    pub secrets: EdgeSecrets,
-    /// Of the account's row; an older version never replaces a newer one.
-    pub updated_at: Timestamp,
-}
-
-impl EdgeAccount {
-    #[must_use]
-    pub fn provider(&self) -> Provider {
-        match self.secrets.current {
-            EdgeSecret::Meta { .. } => Provider::Meta,
-            EdgeSecret::Twilio { .. } => Provider::Twilio,
-        }
-    }
-}
 
 /// The directory, with what was lately read kept in memory.
 #[derive(Debug)]
@@ -135,7 +75,10 @@ impl Accounts {
     pub async fn refresh(&self, provider: Provider, key: &str) -> Result<Arc<[EdgeAccount]>> {
         let read_at = self.clock.now();
         let items = self.query(account_pk(provider, key), MAX_ENTRIES).await?;
-        let accounts: Arc<[EdgeAccount]> = items.iter().filter_map(|item| self.open(item)).collect();
+        let accounts: Arc<[EdgeAccount]> = items
+            .iter()
+            .filter_map(|item| EdgeAccount::open(item, &self.sealer))
+            .collect();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.is_empty() {
             cache.remove(&(provider, key.to_owned()));
@@ -162,12 +105,12 @@ impl Accounts {
     /// Enters an account or a new version of it, all of its items or none. Doing so again changes nothing.
     pub async fn put(&self, account: &EdgeAccount) -> Result<()> {
         let (provider, id) = (account.provider(), account.account_id);
-        let tokens = verify_tokens(&account.secrets);
+        let tokens = account.secrets.verify_tokens();
         let mut writes = Vec::new();
         for pk in account_pks(provider, &account.provider_key) {
             let put = Put::builder()
                 .table_name(&self.table.name)
-                .set_item(Some(self.seal(pk, account)?))
+                .set_item(Some(account.to_item(pk, &self.sealer)?))
                 .condition_expression("attribute_not_exists(pk) OR updated_at <= :updated_at")
                 .expression_attribute_values(":updated_at", number(account.updated_at.as_microsecond()));
             writes.push(
@@ -189,7 +132,7 @@ impl Accounts {
             );
         }
         if let Some(before) = self.get(provider, &account.provider_key, id).await? {
-            for token in verify_tokens(&before.secrets).difference(&tokens) {
+            for token in before.secrets.verify_tokens().difference(&tokens) {
                 writes.push(self.delete(self.verify_pk(token), id)?);
             }
         }
@@ -205,7 +148,7 @@ impl Accounts {
             .map(|pk| self.delete(pk, account_id))
             .collect::<Result<Vec<_>>>()?;
         if let Some(before) = self.get(provider, provider_key, account_id).await? {
-            for token in verify_tokens(&before.secrets) {
+            for token in before.secrets.verify_tokens() {
                 writes.push(self.delete(self.verify_pk(token), account_id)?);
             }
         }
@@ -245,7 +188,10 @@ impl Accounts {
             .send()
             .await
             .map_err(|error| from_sdk("dynamodb.GetItem", &error))?;
-        Ok(answer.item.as_ref().and_then(|item| self.open(item)))
+        Ok(answer
+            .item
+            .as_ref()
+            .and_then(|item| EdgeAccount::open(item, &self.sealer)))
     }
 
     /// A newer version that is there already is as good as having written this one.
@@ -301,53 +247,6 @@ impl Accounts {
             hex(&self.sealer.lookup_hash("edge/verify_token", token))
         )
     }
-
-    fn seal(&self, pk: String, account: &EdgeAccount) -> Result<Item> {
-        let sealed = self.sealer.seal(
-            &context(account.tenant, account.account_id),
-            secrets_json(&account.secrets).to_string().as_bytes(),
-        )?;
-        Ok([
-            ("pk", text(pk)),
-            ("sk", text(account.account_id.to_string())),
-            ("tenant_id", text(account.tenant.to_string())),
-            ("provider_key", text(&account.provider_key)),
-            ("secrets_sealed", binary(sealed.0)),
-            ("updated_at", number(account.updated_at.as_microsecond())),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect())
-    }
-
-    /// One entry that does not open must not hide the others under the same key.
-    fn open(&self, item: &Item) -> Option<EdgeAccount> {
-        let account = self.try_open(item);
-        if account.is_none() {
-            tracing::error!(
-                account_id = text_of(item, "sk"),
-                "an account of the edge directory does not open"
-            );
-        }
-        account
-    }
-
-    fn try_open(&self, item: &Item) -> Option<EdgeAccount> {
-        let tenant = TenantId(text_of(item, "tenant_id")?.parse().ok()?);
-        let account_id = text_of(item, "sk")?.parse().ok()?;
-        let sealed = item.get("secrets_sealed")?.as_b().ok()?;
-        let secrets = self
-            .sealer
-            .open(&context(tenant, account_id), sealed.as_ref())
-            .ok()?;
-        Some(EdgeAccount {
-            tenant,
-            account_id,
-            provider_key: text_of(item, "provider_key")?.to_owned(),
-            secrets: serde_json::from_slice(&secrets).ok()?,
-            updated_at: Timestamp::from_microsecond(number_of(item, "updated_at")?).ok()?,
-        })
-    }
 }
 
 fn account_pk(provider: Provider, key: &str) -> String {
@@ -367,30 +266,4 @@ fn account_pks(provider: Provider, key: &str) -> Vec<String> {
         .into_iter()
         .map(|name| account_pk(provider, name))
         .collect()
-}
-
-fn context(tenant: TenantId, account_id: Uuid) -> String {
-    format!("{tenant}/edge_accounts/{account_id}")
-}
-
-fn verify_tokens(secrets: &EdgeSecrets) -> BTreeSet<&str> {
-    let both = std::iter::once(&secrets.current).chain(&secrets.previous);
-    both.filter_map(|secret| match secret {
-        EdgeSecret::Meta { verify_token, .. } => Some(verify_token.expose().as_str()),
-        EdgeSecret::Twilio { .. } => None,
-    })
-    .collect()
-}
-
-fn secrets_json(secrets: &EdgeSecrets) -> Value {
-    let one = |secret: &EdgeSecret| match secret {
-        EdgeSecret::Meta {
-            app_secret,
-            verify_token,
-        } => {
-            json!({ "app_secret": app_secret.expose(), "verify_token": verify_token.expose() })
-        }
-        EdgeSecret::Twilio { auth_token } => json!({ "auth_token": auth_token.expose() }),
-    };
-    json!({ "current": one(&secrets.current), "previous": secrets.previous.as_ref().map(one) })
 }

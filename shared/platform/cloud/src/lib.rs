@@ -6,6 +6,7 @@
 mod accounts;
 mod bucket;
 mod connect;
+mod edge_account;
 mod error;
 mod lock_out;
 mod queue;
@@ -13,9 +14,10 @@ mod rate;
 mod secrets;
 mod state;
 
-pub use accounts::{Accounts, EdgeAccount, EdgeSecret, EdgeSecrets, Provider};
+pub use accounts::Accounts;
 pub use bucket::Bucket;
 pub use connect::Cloud;
+pub use edge_account::{EdgeAccount, EdgeSecret, EdgeSecrets, Provider};
 pub use lock_out::{Attempt, LockOut, LockOuts};
 pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
 pub use rate::{Decision, RateLimit, RateLimiter};

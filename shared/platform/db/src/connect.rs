@@ -151,8 +151,12 @@ async fn refuse_bypass(client: &tokio_postgres::Client) -> Result<(), HookError>
     Ok(())
 }
 
-pub(crate) fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+/// TLS with the public roots, which RDS Proxy's certificates come from.
+fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
+    tls_with(rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+}
+
+pub(crate) fn tls_with(roots: rustls::RootCertStore) -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -3,6 +3,8 @@
 use config::{Database, Tls};
 use kernel::{Error, Result, Secret};
 use refinery::{Migration, Runner};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio_postgres::{Client, NoTls};
 
 /// What a run did.
@@ -54,9 +56,19 @@ async fn connect(settings: &Database) -> Result<Client> {
         Tls::Disable => Ok(spawn(postgres.connect(NoTls).await.map_err(failed)?)),
         Tls::Require => {
             postgres.ssl_mode(tokio_postgres::config::SslMode::Require);
-            Ok(spawn(postgres.connect(crate::connect::tls()?).await.map_err(failed)?))
+            Ok(spawn(postgres.connect(crate::connect::tls_with(rds_roots()?)?).await.map_err(failed)?))
         }
     }
+}
+
+/// The migrator goes past the proxy to the cluster itself, whose certificate comes from RDS's own
+/// regional roots.
+fn rds_roots() -> Result<RootCertStore> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for root in CertificateDer::pem_slice_iter(include_bytes!("rds-roots.pem")) {
+        roots.add(root.map_err(Error::internal)?).map_err(Error::internal)?;
+    }
+    Ok(roots)
 }
 
 fn spawn<S, T>((client, connection): (Client, tokio_postgres::Connection<S, T>)) -> Client
@@ -73,4 +85,14 @@ where
 
 fn failed(error: tokio_postgres::Error) -> Error {
     crate::from_postgres(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_of_rds_are_readable() {
+        assert_eq!(rds_roots().unwrap().len(), webpki_roots::TLS_SERVER_ROOTS.len() + 29);
+    }
 }

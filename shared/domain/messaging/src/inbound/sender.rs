@@ -40,7 +40,10 @@ pub(super) async fn conversations(tx: &Tx, messages: &[(&Event, &InboundMessage)
         let address = format!("{}:{}", message.channel.as_str(), message.from.as_str());
         (event.account_id, tx.sealer().lookup_hash(&hash_context, &address))
     };
-    let places: Vec<Place> = messages.iter().map(|(event, message)| place(event, message)).collect();
+    let places: Vec<Place> = messages
+        .iter()
+        .map(|(event, message)| place(event, message))
+        .collect();
     // By number, so that contacts are made in one order; the latest message names its sender.
     let mut first: BTreeMap<(&str, &Place), &InboundMessage> = BTreeMap::new();
     for (place, (_, message)) in places.iter().zip(messages) {
@@ -49,16 +52,22 @@ pub(super) async fn conversations(tx: &Tx, messages: &[(&Event, &InboundMessage)
             *known = message;
         }
     }
-    let (accounts, hashes): (Vec<Uuid>, Vec<&[u8]>) = places.iter().map(|(id, hash)| (*id, hash.as_slice())).unzip();
+    let (accounts, hashes): (Vec<Uuid>, Vec<&[u8]>) =
+        places.iter().map(|(id, hash)| (*id, hash.as_slice())).unzip();
     tx.query(LOCK_SENDERS, &[&hashes]).await?;
     let rows = tx.query(KNOWN, &[&tx.tenant().0, &accounts, &hashes]).await?;
-    let mut ids: HashMap<Place, Uuid> = rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0))).collect();
+    let mut ids: HashMap<Place, Uuid> = rows
+        .iter()
+        .map(|row| ((row.get(1), row.get(2)), row.get(0)))
+        .collect();
     first.retain(|(_, place), _| !ids.contains_key(*place));
     if !first.is_empty() {
         ids.extend(begin(tx, &first).await?);
     }
     let found = places.iter().map(|place| ids.get(place).copied());
-    found.collect::<Option<_>>().ok_or_else(|| Error::internal("a message is left without a conversation"))
+    found
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::internal("a message is left without a conversation"))
 }
 
 async fn begin(tx: &Tx, first: &BTreeMap<(&str, &Place), &InboundMessage>) -> Result<Vec<(Place, Uuid)>> {
@@ -82,10 +91,23 @@ async fn begin(tx: &Tx, first: &BTreeMap<(&str, &Place), &InboundMessage>) -> Re
         masked.push(message.from.masked());
         times.push(message.sent_at);
     }
-    let params: db::Params<'_> =
-        &[&tx.tenant().0, &ids, &channels, &accounts, &people, &sealed, &hashes, &masked, &times, &now];
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &ids,
+        &channels,
+        &accounts,
+        &people,
+        &sealed,
+        &hashes,
+        &masked,
+        &times,
+        &now,
+    ];
     let rows = tx.query(UPSERT, params).await?;
-    Ok(rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| ((row.get(1), row.get(2)), row.get(0)))
+        .collect())
 }
 
 async fn contact_of(tx: &Tx, message: &InboundMessage) -> Result<Uuid> {

@@ -9,14 +9,21 @@ use serde_json::{Value, json};
 use testkit::{TestDb, admin_client};
 
 fn unchanged() -> UpdateAccount {
-    UpdateAccount { display_phone_number: None, label: Patch::Absent, status: None, credentials: None }
+    UpdateAccount {
+        display_phone_number: None,
+        label: Patch::Absent,
+        status: None,
+        credentials: None,
+    }
 }
 
 #[tokio::test]
 async fn credentials_go_in_and_never_come_out() {
     let world = World::new().await;
     let shown = serde_json::to_string(&world.account).unwrap();
-    let full = world.test.db.read(&world.caller, async |tx| account::find_with_credentials(&tx, world.account.id).await);
+    let full = world.test.db.read(&world.caller, async |tx| {
+        account::find_with_credentials(&tx, world.account.id).await
+    });
     let full = full.await.unwrap();
     let admin = admin_client(&world.test.admin).await;
     let stored = "SELECT row_to_json(a)::text || coalesce((SELECT string_agg(l.entity_type || l.after_data::text, '') FROM audit_logs l
@@ -37,13 +44,20 @@ async fn credentials_go_in_and_never_come_out() {
 async fn connecting_twice_names_the_first_and_another_tenant_may_connect_the_same() {
     let world = World::new().await;
     let number = world.account.phone_number_id.clone().unwrap();
-    let twice = connect(&world.test, &world.caller, meta_account(&number)).await.unwrap_err();
+    let twice = connect(&world.test, &world.caller, meta_account(&number))
+        .await
+        .unwrap_err();
     assert_eq!(twice.code(), Code::Duplicate);
     assert_eq!(twice.details().unwrap()["id"], json!(world.account.id));
     let other = TestDb::system(world.test.tenant().await);
     connect(&world.test, &other, meta_account(&number)).await.unwrap();
-    world.write(async |tx| account::archive(&tx, world.account.id).await).await.unwrap();
-    connect(&world.test, &world.caller, meta_account(&number)).await.unwrap();
+    world
+        .write(async |tx| account::archive(&tx, world.account.id).await)
+        .await
+        .unwrap();
+    connect(&world.test, &world.caller, meta_account(&number))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -52,12 +66,22 @@ async fn twilio_accounts_are_known_by_their_number() {
     let sid = format!("AC{}", number_id());
     let body = json!({ "provider": "twilio", "provider_account_id": sid, "display_phone_number": "+14155238886",
                        "credentials": { "auth_token": "t0ken" } });
-    let created = connect(&world.test, &world.caller, serde_json::from_value(body).unwrap()).await.unwrap();
+    let created = connect(&world.test, &world.caller, serde_json::from_value(body).unwrap())
+        .await
+        .unwrap();
     assert_eq!(created.phone_number_id, None);
-    let full = world.test.db.read(&world.caller, async |tx| account::find_with_credentials(&tx, created.id).await);
+    let full = world.test.db.read(&world.caller, async |tx| {
+        account::find_with_credentials(&tx, created.id).await
+    });
     assert_eq!(full.await.unwrap().provider_key, format!("{sid}/+14155238886"));
-    let moved = UpdateAccount { display_phone_number: Some("+14155238887".to_owned()), ..unchanged() };
-    let refused = world.write(async |tx| account::update(&tx, created, moved).await).await.unwrap_err();
+    let moved = UpdateAccount {
+        display_phone_number: Some("+14155238887".to_owned()),
+        ..unchanged()
+    };
+    let refused = world
+        .write(async |tx| account::update(&tx, created, moved).await)
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::ValidationFailed);
 }
 
@@ -65,11 +89,21 @@ async fn twilio_accounts_are_known_by_their_number() {
 async fn changes_keep_what_they_do_not_name_and_tell_the_edge_again() {
     let world = World::new().await;
     let id = world.account.id;
-    let publish = async |version| world.write(async |tx| account::mark_published(&tx, id, version).await).await.unwrap();
+    let publish = async |version| {
+        world
+            .write(async |tx| account::mark_published(&tx, id, version).await)
+            .await
+            .unwrap()
+    };
     assert!(publish(world.account.updated_at).await);
     world.advance(SignedDuration::from_secs(1));
     let credentials = serde_json::from_value(json!({ "access_token": "new-token" })).unwrap();
-    let change = UpdateAccount { credentials: Some(credentials), label: Patch::Value("Sales".to_owned()), status: Some(Status::Disabled), ..unchanged() };
+    let change = UpdateAccount {
+        credentials: Some(credentials),
+        label: Patch::Value("Sales".to_owned()),
+        status: Some(Status::Disabled),
+        ..unchanged()
+    };
     let changed = world
         .write(async |tx| {
             let current = account::find_for_update(&tx, id).await?;
@@ -77,8 +111,18 @@ async fn changes_keep_what_they_do_not_name_and_tell_the_edge_again() {
         })
         .await
         .unwrap();
-    assert_eq!((changed.label.as_deref(), changed.status), (Some("Sales"), Status::Disabled));
-    let full = world.test.db.read(&world.caller, async |tx| account::find_with_credentials(&tx, id).await).await.unwrap();
+    assert_eq!(
+        (changed.label.as_deref(), changed.status),
+        (Some("Sales"), Status::Disabled)
+    );
+    let full = world
+        .test
+        .db
+        .read(&world.caller, async |tx| {
+            account::find_with_credentials(&tx, id).await
+        })
+        .await
+        .unwrap();
     assert_eq!(full.credentials.access_token.unwrap().expose(), "new-token");
     assert_eq!(full.credentials.verify_token.unwrap().expose(), "verify-me");
     assert!(!full.published);
@@ -86,10 +130,25 @@ async fn changes_keep_what_they_do_not_name_and_tell_the_edge_again() {
     // a slow publisher of the old version must not pass for one of the new
     assert!(publish(changed.updated_at).await);
     assert!(!publish(world.account.updated_at).await);
-    let after = world.test.db.read(&world.caller, async |tx| account::find_with_credentials(&tx, id).await).await.unwrap();
+    let after = world
+        .test
+        .db
+        .read(&world.caller, async |tx| {
+            account::find_with_credentials(&tx, id).await
+        })
+        .await
+        .unwrap();
     assert!(!after.published, "the sweep has to publish it again");
     let at = world.now() + SignedDuration::from_secs(1);
-    let swept = world.test.db.lookup("SELECT id FROM app.unpublished_accounts($1, $2)", &[&at, &100_000]).await.unwrap();
+    let swept = world
+        .test
+        .db
+        .lookup(
+            "SELECT id FROM app.unpublished_accounts($1, $2)",
+            &[&at, &100_000],
+        )
+        .await
+        .unwrap();
     assert!(swept.iter().any(|row| row.get::<_, uuid::Uuid>(0) == id));
 }
 
@@ -100,8 +159,14 @@ async fn a_deleted_account_and_another_tenants_are_not_found() {
     let stranger = TestDb::system(world.test.tenant().await);
     let db = &world.test.db;
     let codes = async |caller| {
-        let found = db.read(caller, async |tx| account::find(&tx, id).await).await.map(drop);
-        let locked = db.write(caller, async |tx| account::find_for_update(&tx, id).await).await.map(drop);
+        let found = db
+            .read(caller, async |tx| account::find(&tx, id).await)
+            .await
+            .map(drop);
+        let locked = db
+            .write(caller, async |tx| account::find_for_update(&tx, id).await)
+            .await
+            .map(drop);
         let gone = db.write(caller, async |tx| account::archive(&tx, id).await).await;
         [found, locked, gone].map(|outcome| outcome.err().map(|error| error.code()))
     };
@@ -109,7 +174,10 @@ async fn a_deleted_account_and_another_tenants_are_not_found() {
     assert_eq!(codes(&world.caller).await, [None, None, None]);
     assert_eq!(codes(&world.caller).await, [Some(Code::NotFound); 3]);
     let page = PageQuery::default().check(account::SORTS).unwrap();
-    let listed = db.read(&world.caller, async |tx| account::list(&tx, &page).await).await.unwrap();
+    let listed = db
+        .read(&world.caller, async |tx| account::list(&tx, &page).await)
+        .await
+        .unwrap();
     assert!(listed.data.is_empty());
 }
 
@@ -121,17 +189,37 @@ fn what_is_missing_or_foreign_is_named() {
     let paths = |change: &dyn Fn(&mut Value)| -> Vec<String> {
         let mut body = meta.clone();
         change(&mut body);
-        let Err(error) = NewAccount::parse(serde_json::from_value::<CreateAccount>(body).unwrap()) else { return Vec::new() };
+        let Err(error) = NewAccount::parse(serde_json::from_value::<CreateAccount>(body).unwrap()) else {
+            return Vec::new();
+        };
         let fields = error.details().unwrap()["fields"].as_array().unwrap().clone();
-        fields.iter().map(|field| field["path"].as_str().unwrap().to_owned()).collect()
+        fields
+            .iter()
+            .map(|field| field["path"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert!(paths(&|_| {}).is_empty());
-    assert_eq!(paths(&|body| body["phone_number_id"] = "../../me".into()), ["phone_number_id"]);
-    assert_eq!(paths(&|body| body["phone_number_id"] = Value::Null), ["phone_number_id"]);
-    assert_eq!(paths(&|body| body["display_phone_number"] = "01001234567".into()), ["display_phone_number"]);
+    assert_eq!(
+        paths(&|body| body["phone_number_id"] = "../../me".into()),
+        ["phone_number_id"]
+    );
+    assert_eq!(
+        paths(&|body| body["phone_number_id"] = Value::Null),
+        ["phone_number_id"]
+    );
+    assert_eq!(
+        paths(&|body| body["display_phone_number"] = "01001234567".into()),
+        ["display_phone_number"]
+    );
     assert_eq!(paths(&|body| body["credentials"] = json!({})).len(), 3);
-    assert_eq!(paths(&|body| body["credentials"]["app_secret"] = "".into()), ["credentials.app_secret"]);
-    assert_eq!(paths(&|body| body["credentials"]["auth_token"] = "x".into()), ["credentials.auth_token"]);
+    assert_eq!(
+        paths(&|body| body["credentials"]["app_secret"] = "".into()),
+        ["credentials.app_secret"]
+    );
+    assert_eq!(
+        paths(&|body| body["credentials"]["auth_token"] = "x".into()),
+        ["credentials.auth_token"]
+    );
     let twilio = |body: &mut Value| {
         body["provider"] = "twilio".into();
         body["credentials"] = json!({ "auth_token": "x" });

@@ -14,15 +14,21 @@ use uuid::Uuid;
 
 impl World {
     async fn claim(&self, id: Uuid) -> Option<Claimed> {
-        self.write(async |tx| Ok(delivery::claim(&tx, id).await?.map(|sending| sending.claimed))).await.unwrap()
+        self.write(async |tx| Ok(delivery::claim(&tx, id).await?.map(|sending| sending.claimed)))
+            .await
+            .unwrap()
     }
 
     async fn sent(&self, id: Uuid, provider_id: &str) {
-        self.write(async |tx| delivery::sent(&tx, id, "meta", provider_id).await).await.unwrap();
+        self.write(async |tx| delivery::sent(&tx, id, "meta", provider_id).await)
+            .await
+            .unwrap();
     }
 
     async fn told(&self, reports: &[Report]) {
-        self.write(async |tx| delivery::report(&tx, "meta", reports).await).await.unwrap();
+        self.write(async |tx| delivery::report(&tx, "meta", reports).await)
+            .await
+            .unwrap();
     }
 
     async fn status(&self, (conversation, id): (Uuid, Uuid)) -> message::Status {
@@ -60,9 +66,23 @@ enum Step {
 async fn statuses_in_every_order_also_before_our_own_write_end_the_same() {
     use Step::{OurWrite, Told};
     let cases: [(&[Step], message::Status); 4] = [
-        (&[OurWrite, Told(Status::Sent), Told(Status::Delivered), Told(Status::Read)], message::Status::Read),
-        (&[OurWrite, Told(Status::Sent), Told(Status::Failed)], message::Status::Failed),
-        (&[OurWrite, Told(Status::Failed), Told(Status::Delivered)], message::Status::Delivered),
+        (
+            &[
+                OurWrite,
+                Told(Status::Sent),
+                Told(Status::Delivered),
+                Told(Status::Read),
+            ],
+            message::Status::Read,
+        ),
+        (
+            &[OurWrite, Told(Status::Sent), Told(Status::Failed)],
+            message::Status::Failed,
+        ),
+        (
+            &[OurWrite, Told(Status::Failed), Told(Status::Delivered)],
+            message::Status::Delivered,
+        ),
         (&[OurWrite, Told(Status::Sent)], message::Status::Sent),
     ];
     let world = World::new().await;
@@ -87,7 +107,11 @@ async fn statuses_in_every_order_also_before_our_own_write_end_the_same() {
             assert!(message.sent_at.is_some());
             assert_eq!(message.read_at.is_some(), end == message::Status::Read);
             let failed = end == message::Status::Failed;
-            assert_eq!(message.error_code.as_deref(), failed.then_some("131026"), "{order:?}");
+            assert_eq!(
+                message.error_code.as_deref(),
+                failed.then_some("131026"),
+                "{order:?}"
+            );
         }
     }
 }
@@ -119,7 +143,12 @@ async fn a_status_with_our_own_id_finds_a_message_whose_sender_died() {
     let queued = world.queued().await;
     world.claim(queued.1).await.unwrap();
     let name = provider_id();
-    world.told(&[Report { delivery_id: Some(queued.1), ..world.report(&name, Status::Delivered) }]).await;
+    world
+        .told(&[Report {
+            delivery_id: Some(queued.1),
+            ..world.report(&name, Status::Delivered)
+        }])
+        .await;
     let message = world.message(queued.0, queued.1).await;
     assert_eq!(message.status, message::Status::Delivered);
     assert_eq!(message.provider_message_id.as_deref(), Some(name.as_str()));
@@ -128,7 +157,12 @@ async fn a_status_with_our_own_id_finds_a_message_whose_sender_died() {
     // our id on a status that another tenant signed finds nothing
     let other = World::new().await;
     let waiting = world.queued().await;
-    other.told(&[Report { delivery_id: Some(waiting.1), ..other.report("wamid.x", Status::Delivered) }]).await;
+    other
+        .told(&[Report {
+            delivery_id: Some(waiting.1),
+            ..other.report("wamid.x", Status::Delivered)
+        }])
+        .await;
     assert_eq!(world.status(waiting).await, message::Status::Queued);
 }
 
@@ -166,7 +200,12 @@ async fn our_write_and_a_status_at_the_same_time_never_miss_each_other() {
     world.claim(queued.1).await.unwrap();
     let name = provider_id();
     let reports = [world.report(&name, Status::Delivered)];
-    overlap(&world, async |tx| delivery::report(&tx, "meta", &reports).await, world.sent(queued.1, &name)).await;
+    overlap(
+        &world,
+        async |tx| delivery::report(&tx, "meta", &reports).await,
+        world.sent(queued.1, &name),
+    )
+    .await;
     assert_eq!(world.status(queued).await, message::Status::Delivered);
 
     // the sender's write is under way when the report comes
@@ -174,7 +213,12 @@ async fn our_write_and_a_status_at_the_same_time_never_miss_each_other() {
     world.claim(queued.1).await.unwrap();
     let name = provider_id();
     let reports = [world.report(&name, Status::Delivered)];
-    overlap(&world, async |tx| delivery::sent(&tx, queued.1, "meta", &name).await, world.told(&reports)).await;
+    overlap(
+        &world,
+        async |tx| delivery::sent(&tx, queued.1, "meta", &name).await,
+        world.told(&reports),
+    )
+    .await;
     assert_eq!(world.status(queued).await, message::Status::Delivered);
 }
 
@@ -185,7 +229,9 @@ async fn of_twenty_workers_one_gets_the_delivery() {
     let claims = (0..20).map(|_| {
         let (db, caller) = (world.test.db.clone(), world.caller.clone());
         tokio::spawn(async move {
-            let claim = db.write(&caller, async |tx| Ok(delivery::claim(&tx, queued.1).await?.map(|s| s.claimed)));
+            let claim = db.write(&caller, async |tx| {
+                Ok(delivery::claim(&tx, queued.1).await?.map(|s| s.claimed))
+            });
             claim.await.unwrap().is_some()
         })
     });
@@ -228,7 +274,10 @@ async fn attempts_wait_as_scheduled_and_the_fourth_is_the_last() {
         assert_eq!(retry.await.unwrap(), Retry::Queued);
         assert_eq!(world.status(queued).await, message::Status::Queued);
         world.advance(SignedDuration::from_secs(minutes * 60 * 79 / 100));
-        assert!(world.claim(queued.1).await.is_none(), "not before {minutes} minutes less a fifth");
+        assert!(
+            world.claim(queued.1).await.is_none(),
+            "not before {minutes} minutes less a fifth"
+        );
         world.advance(SignedDuration::from_secs(minutes * 60 * 42 / 100));
     }
     let claimed = world.claim(queued.1).await.expect("due");
@@ -236,7 +285,10 @@ async fn attempts_wait_as_scheduled_and_the_fourth_is_the_last() {
     let retry = world.write(async |tx| Ok(delivery::retry(&tx, &claimed, "UNAVAILABLE", None).await?.0));
     assert_eq!(retry.await.unwrap(), Retry::Dead);
     let message = world.message(queued.0, queued.1).await;
-    assert_eq!((message.status, message.error_code.as_deref()), (message::Status::Dead, Some("UNAVAILABLE")));
+    assert_eq!(
+        (message.status, message.error_code.as_deref()),
+        (message::Status::Dead, Some("UNAVAILABLE"))
+    );
     world.advance(SignedDuration::from_hours(24));
     assert!(world.claim(queued.1).await.is_none());
 }
@@ -246,9 +298,15 @@ async fn a_refusal_for_good_is_not_tried_again() {
     let world = World::new().await;
     let queued = world.queued().await;
     world.claim(queued.1).await.unwrap();
-    world.write(async |tx| delivery::failed(&tx, queued.1, "UNDELIVERABLE").await).await.unwrap();
+    world
+        .write(async |tx| delivery::failed(&tx, queued.1, "UNDELIVERABLE").await)
+        .await
+        .unwrap();
     let message = world.message(queued.0, queued.1).await;
-    assert_eq!((message.status, message.error_code.as_deref()), (message::Status::Failed, Some("UNDELIVERABLE")));
+    assert_eq!(
+        (message.status, message.error_code.as_deref()),
+        (message::Status::Failed, Some("UNDELIVERABLE"))
+    );
     world.advance(SignedDuration::from_hours(24));
     assert!(world.claim(queued.1).await.is_none());
 }
@@ -260,10 +318,18 @@ async fn what_a_dead_sender_left_is_not_resent_and_fails_after_an_hour_unless_pr
     let unsure = world.queued().await;
     world.claim(left.1).await.unwrap();
     world.claim(unsure.1).await.unwrap();
-    world.write(async |tx| delivery::unknown(&tx, unsure.1, "TIMEOUT").await).await.unwrap();
+    world
+        .write(async |tx| delivery::unknown(&tx, unsure.1, "TIMEOUT").await)
+        .await
+        .unwrap();
     world.advance(SignedDuration::from_mins(59));
     assert!(world.claim(left.1).await.is_none());
-    let give_up = async |id| world.write(async |tx| delivery::give_up(&tx, id).await).await.unwrap();
+    let give_up = async |id| {
+        world
+            .write(async |tx| delivery::give_up(&tx, id).await)
+            .await
+            .unwrap()
+    };
     assert_eq!(give_up(left.1).await, None);
     assert_eq!(world.status(left).await, message::Status::Sending);
 
@@ -271,13 +337,24 @@ async fn what_a_dead_sender_left_is_not_resent_and_fails_after_an_hour_unless_pr
     for queued in [left, unsure] {
         assert_eq!(give_up(queued.1).await.map(|events| events.len()), Some(1));
         let message = world.message(queued.0, queued.1).await;
-        assert_eq!((message.status, message.error_code.as_deref()), (message::Status::Failed, Some("UNCONFIRMED")));
+        assert_eq!(
+            (message.status, message.error_code.as_deref()),
+            (message::Status::Failed, Some("UNCONFIRMED"))
+        );
     }
     // the proof comes late: it was sent after all
     let name = provider_id();
-    world.told(&[Report { delivery_id: Some(left.1), ..world.report(&name, Status::Sent) }]).await;
+    world
+        .told(&[Report {
+            delivery_id: Some(left.1),
+            ..world.report(&name, Status::Sent)
+        }])
+        .await;
     let message = world.message(left.0, left.1).await;
-    assert_eq!((message.status, message.error_code), (message::Status::Sent, None));
+    assert_eq!(
+        (message.status, message.error_code),
+        (message::Status::Sent, None)
+    );
     // or the sender itself was only slow
     world.sent(unsure.1, &provider_id()).await;
     assert_eq!(world.status(unsure).await, message::Status::Sent);
@@ -295,5 +372,8 @@ async fn sweeps_find_what_is_due_and_what_was_abandoned() {
         own.map(|row| row.get(1)).collect()
     };
     assert_eq!(found("SELECT * FROM app.due_deliveries($1, $2)").await, [due.1]);
-    assert_eq!(found("SELECT * FROM app.abandoned_deliveries($1, $2)").await, [abandoned.1]);
+    assert_eq!(
+        found("SELECT * FROM app.abandoned_deliveries($1, $2)").await,
+        [abandoned.1]
+    );
 }

@@ -34,7 +34,12 @@ impl World {
         let tenant = test.tenant().await;
         let caller = TestDb::system(tenant);
         let account = connect(&test, &caller, meta_account(&number_id())).await.unwrap();
-        Self { test, tenant, caller, account }
+        Self {
+            test,
+            tenant,
+            caller,
+            account,
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -47,24 +52,42 @@ impl World {
 
     pub async fn receive(&self, events: &[Event]) -> Result<Received> {
         let now = self.now();
-        self.test.db.write(&self.caller, async |tx| inbound::receive(&tx, Provider::Meta, now, events).await).await
+        self.test
+            .db
+            .write(&self.caller, async |tx| {
+                inbound::receive(&tx, Provider::Meta, now, events).await
+            })
+            .await
     }
 
     pub async fn conversations(&self) -> Vec<Conversation> {
         let page = PageQuery::default().check(conversation::SORTS).unwrap();
         let filter = ConversationFilter::default();
-        let listed = self.test.db.read(&self.caller, async |tx| conversation::list(&tx, &filter, &page).await);
+        let listed = self.test.db.read(&self.caller, async |tx| {
+            conversation::list(&tx, &filter, &page).await
+        });
         listed.await.unwrap().data
     }
 
     pub async fn messages(&self, conversation: Uuid) -> Vec<Message> {
-        let page = PageQuery { limit: Some(200), ..PageQuery::default() }.check(message::SORTS).unwrap();
-        let listed = self.test.db.read(&self.caller, async |tx| message::list(&tx, conversation, &page).await);
+        let page = PageQuery {
+            limit: Some(200),
+            ..PageQuery::default()
+        }
+        .check(message::SORTS)
+        .unwrap();
+        let listed = self.test.db.read(&self.caller, async |tx| {
+            message::list(&tx, conversation, &page).await
+        });
         listed.await.unwrap().data
     }
 
     pub async fn message(&self, conversation: Uuid, id: Uuid) -> Message {
-        self.messages(conversation).await.into_iter().find(|message| message.id == id).unwrap()
+        self.messages(conversation)
+            .await
+            .into_iter()
+            .find(|message| message.id == id)
+            .unwrap()
     }
 
     /// A conversation that a contact began just now.
@@ -76,29 +99,37 @@ impl World {
 
     pub async fn reply(&self, conversation: Uuid, body: Value) -> Result<Message> {
         let new = NewReply::parse(serde_json::from_value::<CreateReply>(body).unwrap())?;
-        let written = self.test.db.write(&self.caller, async |tx| reply::create(&tx, conversation, &new).await);
+        let written = self.test.db.write(&self.caller, async |tx| {
+            reply::create(&tx, conversation, &new).await
+        });
         written.await.map(|replied| replied.message)
     }
 
     /// A conversation and a reply in it that waits to be sent.
     pub async fn queued(&self) -> (Uuid, Uuid) {
         let conversation = self.conversation().await.id;
-        let message = self.reply(conversation, json!({ "body": "welcome" })).await.unwrap();
+        let message = self
+            .reply(conversation, json!({ "body": "welcome" }))
+            .await
+            .unwrap();
         (conversation, message.id)
     }
 
     pub fn text(&self, from: &str, body: &str, sent_at: Timestamp) -> Event {
-        event(&self.account, InboundMessage {
-            provider_message_id: format!("wamid.{}", unique()),
-            channel: Channel::Whatsapp,
-            from: Phone::from_provider(from).unwrap(),
-            profile_name: Some("Salma".to_owned()),
-            sent_at,
-            kind: "text",
-            body: body.to_owned(),
-            media: Vec::new(),
-            reply_to_provider_message_id: None,
-        })
+        event(
+            &self.account,
+            InboundMessage {
+                provider_message_id: format!("wamid.{}", unique()),
+                channel: Channel::Whatsapp,
+                from: Phone::from_provider(from).unwrap(),
+                profile_name: Some("Salma".to_owned()),
+                sent_at,
+                kind: "text",
+                body: body.to_owned(),
+                media: Vec::new(),
+                reply_to_provider_message_id: None,
+            },
+        )
     }
 
     pub fn report(&self, provider_message_id: &str, status: Status) -> Report {
@@ -114,7 +145,12 @@ impl World {
     /// A count over the tenant's rows.
     pub async fn count(&self, sql: &'static str) -> i64 {
         let tenant = self.tenant.0;
-        self.test.db.read(&self.caller, async |tx| tx.query_one(sql, &[&tenant]).await).await.unwrap().get(0)
+        self.test
+            .db
+            .read(&self.caller, async |tx| tx.query_one(sql, &[&tenant]).await)
+            .await
+            .unwrap()
+            .get(0)
     }
 
     pub async fn write<T>(&self, work: impl AsyncFnOnce(Tx) -> Result<T>) -> Result<T>
@@ -160,5 +196,7 @@ pub fn meta_account(phone_number_id: &str) -> CreateAccount {
 
 pub async fn connect(test: &TestDb, caller: &Caller, body: CreateAccount) -> Result<Account> {
     let new = NewAccount::parse(body)?;
-    test.db.write(caller, async |tx| account::insert(&tx, &new).await).await
+    test.db
+        .write(caller, async |tx| account::insert(&tx, &new).await)
+        .await
 }

@@ -1,0 +1,134 @@
+//! One record of a batch that can't be worked on: the other nine are, it ends in the dead-letter queue,
+//! and comes back from there once its trouble is mended.
+
+use crate::logs;
+use crate::stack::{Stack, local, root};
+use crate::tenant::{Tenant, person, wamid};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kernel::{Clock, Envelope, TenantId};
+use providers::intake::{Source, VerifiedAccount, Webhook, WebhookBody};
+use serde_json::{Value, json};
+use std::process::Command;
+
+const QUEUE: &str = "inbound-webhooks";
+
+#[tokio::test]
+async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
+    let stack = Stack::running();
+    let tenant = Tenant::connected(&stack).await;
+    let url = stack.queue_url(QUEUE).await;
+    let usual = visibility(&stack, &url).await;
+    // Five attempts at the usual pace take a quarter of an hour.
+    set_visibility(&stack, &url, "1").await;
+
+    // The body of the tenth is too large for the queue, and not in the bucket.
+    let key = format!("webhooks/meta/{}", Clock::system().id());
+    let ids: Vec<String> = (0..10).map(|_| wamid()).collect();
+    let body_of = |id: &str| tenant.message(id, &person(), "e2e-text: one of ten").into_bytes();
+    let missing = body_of(&ids[9]);
+    let entries: Vec<Value> = (0..10)
+        .map(|at| {
+            let body = match at {
+                9 => WebhookBody::Stored(key.clone()),
+                _ => WebhookBody::Base64(STANDARD.encode(body_of(&ids[at]))),
+            };
+            json!({ "Id": at.to_string(), "MessageBody": envelope(&tenant, body) })
+        })
+        .collect();
+    let sent = stack
+        .sqs(
+            "SendMessageBatch",
+            &json!({ "QueueUrl": url, "Entries": entries }),
+        )
+        .await;
+    assert_eq!(sent["Successful"].as_array().unwrap().len(), 10, "{sent}");
+    let poison = sent["Successful"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["Id"] == "9")
+        .unwrap();
+    let poison = poison["MessageId"].as_str().unwrap();
+
+    for id in &ids[..9] {
+        tenant.received(id).await;
+    }
+    let dead_letters = stack.queue_url(&format!("{QUEUE}-dlq")).await;
+    let look = async || is_there(&stack, &dead_letters, poison).await.then_some(());
+    stack.wait_for("the tenth in the dead-letter queue", look).await;
+    assert_eq!(tenant.messages().await.len(), 9, "and it alone");
+    set_visibility(&stack, &url, &usual).await;
+
+    put_object(&stack, &key, missing).await;
+    redrive();
+    tenant.received(&ids[9]).await;
+    assert_eq!(tenant.messages().await.len(), 10);
+    assert!(!is_there(&stack, &dead_letters, poison).await);
+    logs::tell_nothing(&[&tenant.token]);
+}
+
+/// What the edge puts into the queue.
+fn envelope(tenant: &Tenant, body: WebhookBody) -> String {
+    let tenant_id = tenant.id.parse().unwrap();
+    let webhook = Webhook {
+        source: Source::Meta,
+        received_at: Clock::system().now(),
+        body,
+        query: String::new(),
+        accounts: vec![VerifiedAccount {
+            provider_key: tenant.phone_number_id.clone(),
+            tenant_id,
+            account_id: tenant.account_id.parse().unwrap(),
+        }],
+    };
+    Envelope::new(Some(TenantId(tenant_id)), "e2e-poison", webhook)
+        .to_json()
+        .unwrap()
+}
+
+/// Looks through a queue without keeping what it sees from others.
+async fn is_there(stack: &Stack, url: &str, message_id: &str) -> bool {
+    let request =
+        json!({ "QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 0, "WaitTimeSeconds": 0 });
+    let answer = stack.sqs("ReceiveMessage", &request).await;
+    answer["Messages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|message| message["MessageId"] == *message_id)
+}
+
+async fn visibility(stack: &Stack, url: &str) -> String {
+    let request = json!({ "QueueUrl": url, "AttributeNames": ["VisibilityTimeout"] });
+    stack.sqs("GetQueueAttributes", &request).await["Attributes"]["VisibilityTimeout"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+async fn set_visibility(stack: &Stack, url: &str, seconds: &str) {
+    let request = json!({ "QueueUrl": url, "Attributes": { "VisibilityTimeout": seconds } });
+    stack.sqs("SetQueueAttributes", &request).await;
+}
+
+/// Puts an object into the functions' bucket.
+async fn put_object(stack: &Stack, key: &str, body: Vec<u8>) {
+    let variables: Value =
+        serde_json::from_str(&std::fs::read_to_string(local("sam-env.json")).unwrap()).unwrap();
+    let bucket = variables["WebhooksFunction"]["BUCKET"].as_str().unwrap();
+    let url = format!("{}/{bucket}/{key}", stack.text("/aws_endpoint"));
+    assert_eq!(stack.send("PUT", url, &[], body).await.status, 200);
+}
+
+fn redrive() {
+    let output = Command::new(env!("CARGO"))
+        .args(["xtask", "redrive", QUEUE])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,7 @@
+//! `/v1/auth`.
+
+mod guard;
+mod refresh;
+mod sessions;
+mod setup;
+mod signup;
