@@ -1,11 +1,12 @@
 //! Every file of events/, invoked twice, works as it is on a stack that was freshly seeded.
 
-use crate::stack::{Stack, root};
+use crate::stack::{Stack, root, xtask};
 use demo::{Expected, Sample};
 use serde_json::Value;
 
 #[tokio::test]
 async fn every_sample_works_and_works_again() {
+    xtask(&["seed"]);
     let stack = Stack::running();
     let mut wrong = Vec::new();
     for sample in demo::samples::all().unwrap() {

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 //! Tests through the deployed local stack: plain HTTP to its doors, as a client, a provider and an
 //! operator see it. `cargo xtask test` starts the stack before them.
 

@@ -31,7 +31,7 @@ async fn from_signup_to_the_reply_that_was_read() {
             conversation["contact_id"].as_str().unwrap()
         ))
         .await;
-    assert_eq!(contact["first_name"], "Basil");
+    assert_eq!(contact["first_name"], "Basil Quillfeather");
     assert_eq!(contact["channels"][0]["value"], format!("+{from}"));
 
     statuses_follow(&tenant).await;
@@ -107,7 +107,7 @@ async fn sent_once(tenant: &Tenant, reply: &Value, to: &str) {
     };
     let sends: Vec<&Value> = got.as_array().unwrap().iter().filter(ours).collect();
     assert_eq!(sends.len(), 1, "{sends:?}");
-    assert_eq!(sends[0]["body"]["to"], *to);
+    assert_eq!(sends[0]["body"]["to"], format!("+{to}"));
     assert_eq!(sends[0]["body"]["text"]["body"], "e2e-text: it is.");
     assert_eq!(sends[0]["provider_message_id"], reply["provider_message_id"]);
 }

@@ -2,13 +2,14 @@
 //! and comes back from there once its trouble is mended.
 
 use crate::logs;
-use crate::stack::{Stack, local, root};
+use crate::stack::{Stack, local, xtask};
 use crate::tenant::{Tenant, person, wamid};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::FutureExt;
 use kernel::{Clock, Envelope, TenantId};
 use providers::intake::{Source, VerifiedAccount, Webhook, WebhookBody};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 const QUEUE: &str = "inbound-webhooks";
 
@@ -16,55 +17,65 @@ const QUEUE: &str = "inbound-webhooks";
 async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
     let stack = Stack::running();
     let tenant = Tenant::connected(&stack).await;
-    let url = stack.queue_url(QUEUE).await;
-    let usual = visibility(&stack, &url).await;
-    // Five attempts at the usual pace take a quarter of an hour.
-    set_visibility(&stack, &url, "1").await;
-
-    // The body of the tenth is too large for the queue, and not in the bucket.
-    let key = format!("webhooks/meta/{}", Clock::system().id());
+    let (url, dead_letters) = (
+        stack.queue_url(QUEUE).await,
+        stack.queue_url(&format!("{QUEUE}-dlq")).await,
+    );
     let ids: Vec<String> = (0..10).map(|_| wamid()).collect();
-    let body_of = |id: &str| tenant.message(id, &person(), "e2e-text: one of ten").into_bytes();
-    let missing = body_of(&ids[9]);
-    let entries: Vec<Value> = (0..10)
-        .map(|at| {
-            let body = match at {
-                9 => WebhookBody::Stored(key.clone()),
-                _ => WebhookBody::Base64(STANDARD.encode(body_of(&ids[at]))),
-            };
-            json!({ "Id": at.to_string(), "MessageBody": envelope(&tenant, body) })
-        })
-        .collect();
-    let sent = stack
-        .sqs(
-            "SendMessageBatch",
-            &json!({ "QueueUrl": url, "Entries": entries }),
-        )
-        .await;
-    assert_eq!(sent["Successful"].as_array().unwrap().len(), 10, "{sent}");
-    let poison = sent["Successful"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|entry| entry["Id"] == "9")
-        .unwrap();
-    let poison = poison["MessageId"].as_str().unwrap();
+    // The body of the tenth is too large for the queue, and not in the bucket yet.
+    let (last, key) = (&ids[9], format!("webhooks/meta/{}", Clock::system().id()));
 
-    for id in &ids[..9] {
-        tenant.received(id).await;
-    }
-    let dead_letters = stack.queue_url(&format!("{QUEUE}-dlq")).await;
-    let look = async || is_there(&stack, &dead_letters, poison).await.then_some(());
-    stack.wait_for("the tenth in the dead-letter queue", look).await;
-    assert_eq!(tenant.messages().await.len(), 9, "and it alone");
+    // Five attempts at the usual pace take a quarter of an hour.
+    let usual = visibility(&stack, &url).await;
+    set_visibility(&stack, &url, "1").await;
+    let dying = async {
+        let poison = send_ten(&tenant, &url, &ids, &key).await;
+        for id in &ids[..9] {
+            tenant.received(id).await;
+        }
+        let look = async || is_there(&stack, &dead_letters, &poison).await.then_some(());
+        stack.wait_for("the tenth in the dead-letter queue", look).await;
+        poison
+    };
+    let died = AssertUnwindSafe(dying).catch_unwind().await;
     set_visibility(&stack, &url, &usual).await;
+    let poison = died.unwrap_or_else(|panic| resume_unwind(panic));
+    assert_eq!(tenant.messages().await.len(), 9, "and it alone");
 
-    put_object(&stack, &key, missing).await;
-    redrive();
-    tenant.received(&ids[9]).await;
+    put_object(&stack, &key, body_of(&tenant, last)).await;
+    xtask(&["redrive", QUEUE]);
+    tenant.received(last).await;
     assert_eq!(tenant.messages().await.len(), 10);
-    assert!(!is_there(&stack, &dead_letters, poison).await);
+    assert!(!is_there(&stack, &dead_letters, &poison).await);
     logs::tell_nothing(&[&tenant.token]);
+}
+
+/// Sends the batch; returns the queue's id of the tenth message.
+async fn send_ten(tenant: &Tenant, url: &str, ids: &[String], key: &str) -> String {
+    let (last, whole) = ids.split_last().unwrap();
+    let mut bodies: Vec<WebhookBody> = whole
+        .iter()
+        .map(|id| WebhookBody::Base64(STANDARD.encode(body_of(tenant, id))))
+        .collect();
+    bodies.push(WebhookBody::Stored(key.to_owned()));
+    let entries = bodies.into_iter().zip(ids).map(|(body, id)| {
+        let name = if id == last {
+            "last".to_owned()
+        } else {
+            id.replace('.', "-")
+        };
+        json!({ "Id": name, "MessageBody": envelope(tenant, body) })
+    });
+    let request = json!({ "QueueUrl": url, "Entries": entries.collect::<Vec<_>>() });
+    let sent = tenant.stack.sqs("SendMessageBatch", &request).await;
+    let sent = sent["Successful"].as_array().unwrap();
+    assert_eq!(sent.len(), 10, "{sent:?}");
+    let poison = sent.iter().find(|entry| entry["Id"] == "last").unwrap();
+    poison["MessageId"].as_str().unwrap().to_owned()
+}
+
+fn body_of(tenant: &Tenant, id: &str) -> Vec<u8> {
+    tenant.message(id, &person(), "e2e-text: one of ten").into_bytes()
 }
 
 /// What the edge puts into the queue.
@@ -118,17 +129,4 @@ async fn put_object(stack: &Stack, key: &str, body: Vec<u8>) {
     let bucket = variables["WebhooksFunction"]["BUCKET"].as_str().unwrap();
     let url = format!("{}/{bucket}/{key}", stack.text("/aws_endpoint"));
     assert_eq!(stack.send("PUT", url, &[], body).await.status, 200);
-}
-
-fn redrive() {
-    let output = Command::new(env!("CARGO"))
-        .args(["xtask", "redrive", QUEUE])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

@@ -4,11 +4,12 @@ use providers::Timeouts;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long anything may take on its way through the queues, on a machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The running stack.
 #[derive(Clone)]
@@ -214,6 +215,20 @@ pub fn local(name: &str) -> PathBuf {
 /// The repository's folder.
 pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Runs the developer's tool.
+#[track_caller]
+pub fn xtask(arguments: &[&str]) {
+    let mut command = Command::new(env!("CARGO"));
+    let output = command
+        .arg("xtask")
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo xtask {arguments:?}: {said}");
 }
 
 /// Text that no other run of these tests has.

@@ -40,7 +40,7 @@ impl Tenant {
             "tenant_name": format!("E2E {name}"),
             "full_name": "Olive Quillfeather",
             "email": format!("{name}@e2e.example"),
-            "password": format!("e2e-password-{name}"),
+            "password": format!("e2e-password-{}", unique()),
             "delivery": "body",
         });
         let answer = stack

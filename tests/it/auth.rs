@@ -3,5 +3,5 @@
 mod guard;
 mod refresh;
 mod sessions;
-mod setup;
+pub(crate) mod setup;
 mod signup;

@@ -36,12 +36,32 @@ async fn a_contact_lives_from_creation_to_deletion() {
     let found = api.get(&me, &path).await;
     assert_eq!(found.json(), created, "what is read is what was answered");
     let tag = found.headers["etag"].clone();
-    let unchanged = api.json(&me, "GET", &path, &[("if-none-match", &tag)], &json!({})).await;
+    let unchanged = api
+        .json(&me, "GET", &path, &[("if-none-match", &tag)], &json!({}))
+        .await;
     assert_eq!((unchanged.status, unchanged.text.as_str()), (304, ""));
 
-    let changed = api.patch(&me, &path, &json!({ "last_name": null, "job_title": "Buyer" })).await.expect(200);
-    assert_eq!((&changed["last_name"], &changed["job_title"], &changed["first_name"]), (&json!(null), &json!("Buyer"), &json!("Mona")));
-    api.json(&me, "PATCH", &path, &[("if-match", &tag)], &json!({ "first_name": "X" })).await.expect_code(412, "STALE");
+    let changed = api
+        .patch(&me, &path, &json!({ "last_name": null, "job_title": "Buyer" }))
+        .await
+        .expect(200);
+    assert_eq!(
+        (
+            &changed["last_name"],
+            &changed["job_title"],
+            &changed["first_name"]
+        ),
+        (&json!(null), &json!("Buyer"), &json!("Mona"))
+    );
+    api.json(
+        &me,
+        "PATCH",
+        &path,
+        &[("if-match", &tag)],
+        &json!({ "first_name": "X" }),
+    )
+    .await
+    .expect_code(412, "STALE");
 
     api.delete(&me, &path).await.expect(204);
     api.get(&me, &path).await.expect_code(404, "NOT_FOUND");
@@ -56,34 +76,77 @@ async fn bad_bodies_are_refused_precisely_and_change_nothing() {
     let (api, me) = (world.contacts(), world.admin().await);
     let fields = |error: &serde_json::Value| {
         let fields = error["details"]["fields"].as_array().unwrap();
-        fields.iter().map(|field| format!("{} {}", field["path"].as_str().unwrap(), field["code"].as_str().unwrap())).collect::<Vec<_>>()
+        fields
+            .iter()
+            .map(|field| {
+                format!(
+                    "{} {}",
+                    field["path"].as_str().unwrap(),
+                    field["code"].as_str().unwrap()
+                )
+            })
+            .collect::<Vec<_>>()
     };
     let number = own_phone();
     for (body, expected) in [
         (json!({}), vec![" invalid"]),
-        (json!({ "first_name": "A", "surname": "B" }), vec!["surname invalid"]),
+        (
+            json!({ "first_name": "A", "surname": "B" }),
+            vec!["surname invalid"],
+        ),
         (json!({ "first_name": 7 }), vec!["first_name invalid"]),
-        (json!({ "first_name": " ", "last_name": "x".repeat(101) }), vec!["first_name required", "last_name too_long"]),
-        (json!({ "first_name": "A\u{0}" }), vec!["first_name invalid_characters"]),
-        (json!({ "first_name": "A", "lifecycle_stage": "friend" }), vec!["lifecycle_stage invalid"]),
+        (
+            json!({ "first_name": " ", "last_name": "x".repeat(101) }),
+            vec!["first_name required", "last_name too_long"],
+        ),
+        (
+            json!({ "first_name": "A\u{0}" }),
+            vec!["first_name invalid_characters"],
+        ),
+        (
+            json!({ "first_name": "A", "lifecycle_stage": "friend" }),
+            vec!["lifecycle_stage invalid"],
+        ),
         (
             json!({ "first_name": "A", "channels": [
                 { "type": "phone", "value": "01001234567" }, { "type": "email", "value": "mona" },
                 { "type": "phone", "value": number }, { "type": "phone", "value": number }] }),
-            vec!["channels[0].value invalid", "channels[1].value invalid", "channels[3].value repeated"],
+            vec![
+                "channels[0].value invalid",
+                "channels[1].value invalid",
+                "channels[3].value repeated",
+            ],
         ),
     ] {
-        let error = api.post(&me, "/v1/contacts", &body).await.expect_code(422, "VALIDATION_FAILED");
+        let error = api
+            .post(&me, "/v1/contacts", &body)
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
         assert_eq!(fields(&error), expected, "{body}");
     }
     let bearer = format!("Bearer {}", me.token);
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    for body in ["", "{", r#"{"first_name":"A"} {}"#, "\u{feff}{}", &"[".repeat(10_000)] {
-        api.call("POST", "/v1/contacts", &headers, body.to_owned()).await.expect_code(400, "INVALID_REQUEST");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    for body in [
+        "",
+        "{",
+        r#"{"first_name":"A"} {}"#,
+        "\u{feff}{}",
+        &"[".repeat(10_000),
+    ] {
+        api.call("POST", "/v1/contacts", &headers, body.to_owned())
+            .await
+            .expect_code(400, "INVALID_REQUEST");
     }
     let large = format!(r#"{{"first_name":"{}"}}"#, "x".repeat(2_000_000));
-    api.call("POST", "/v1/contacts", &headers, large).await.expect_code(413, "TOO_LARGE");
-    api.call("POST", "/v1/contacts", &headers[..1], "{}").await.expect_code(400, "INVALID_REQUEST");
+    api.call("POST", "/v1/contacts", &headers, large)
+        .await
+        .expect_code(413, "TOO_LARGE");
+    api.call("POST", "/v1/contacts", &headers[..1], "{}")
+        .await
+        .expect_code(400, "INVALID_REQUEST");
     assert_eq!(api.get(&me, "/v1/contacts").await.expect(200)["data"], json!([]));
 }
 
@@ -108,11 +171,18 @@ async fn the_same_number_as_phone_and_as_whatsapp_is_the_same_person() {
     let world = World::new().await;
     let (api, me) = (world.contacts(), world.admin().await);
     let number = own_phone();
-    let create = |channel: &str| json!({ "first_name": "A", "channels": [{ "type": channel, "value": number }] });
+    let create =
+        |channel: &str| json!({ "first_name": "A", "channels": [{ "type": channel, "value": number }] });
     api.post(&me, "/v1/contacts", &create("phone")).await.expect(201);
-    api.post(&me, "/v1/contacts", &create("whatsapp")).await.expect_code(409, "DUPLICATE");
+    api.post(&me, "/v1/contacts", &create("whatsapp"))
+        .await
+        .expect_code(409, "DUPLICATE");
     let neighbour = world.neighbour().await;
-    neighbour.contacts().post(&neighbour.admin().await, "/v1/contacts", &create("phone")).await.expect(201);
+    neighbour
+        .contacts()
+        .post(&neighbour.admin().await, "/v1/contacts", &create("phone"))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -124,15 +194,37 @@ async fn an_idempotency_key_makes_one_contact_and_replays_its_answer() {
     let answers = join_all((0..10).map(|_| api.json(&me, "POST", "/v1/contacts", &key, &body))).await;
     let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     assert!(!made.is_empty() && made.iter().all(|answer| answer.text == made[0].text));
-    assert!(answers.iter().all(|answer| [201, 409].contains(&answer.status)), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| [201, 409].contains(&answer.status)),
+        "{answers:?}"
+    );
 
     let replayed = api.json(&me, "POST", "/v1/contacts", &key, &body).await;
     assert_eq!(replayed.headers["idempotency-replayed"], "true");
     assert_eq!(replayed.expect(201), made[0].json());
-    api.json(&me, "POST", "/v1/contacts", &key, &json!({ "first_name": "Twice" })).await.expect_code(422, "VALIDATION_FAILED");
+    api.json(
+        &me,
+        "POST",
+        "/v1/contacts",
+        &key,
+        &json!({ "first_name": "Twice" }),
+    )
+    .await
+    .expect_code(422, "VALIDATION_FAILED");
     let colleague = world.admin().await;
-    assert_ne!(api.json(&colleague, "POST", "/v1/contacts", &key, &body).await.expect(201)["id"], made[0].json()["id"]);
-    assert_eq!(api.get(&me, "/v1/contacts").await.expect(200)["data"].as_array().unwrap().len(), 2);
+    assert_ne!(
+        api.json(&colleague, "POST", "/v1/contacts", &key, &body)
+            .await
+            .expect(201)["id"],
+        made[0].json()["id"]
+    );
+    assert_eq!(
+        api.get(&me, "/v1/contacts").await.expect(200)["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -141,8 +233,12 @@ async fn a_key_whose_request_failed_can_be_used_again() {
     let (api, me) = (world.contacts(), world.admin().await);
     let key = [("idempotency-key", "k-1")];
     let body = json!({ "first_name": "A", "owner_user_id": testkit::unique() });
-    api.json(&me, "POST", "/v1/contacts", &key, &body).await.expect_code(404, "NOT_FOUND");
-    api.json(&me, "POST", "/v1/contacts", &key, &json!({ "first_name": "A" })).await.expect(201);
+    api.json(&me, "POST", "/v1/contacts", &key, &body)
+        .await
+        .expect_code(404, "NOT_FOUND");
+    api.json(&me, "POST", "/v1/contacts", &key, &json!({ "first_name": "A" }))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -156,24 +252,42 @@ async fn lists_are_paged_sorted_and_filtered() {
         ("Basma", "Fouad", "customer", None),
         ("karim", "Adel", "lead", Some(me.user_id)),
     ] {
-        let channels = if first == "Basma" { json!([{ "type": "phone", "value": number }]) } else { json!([]) };
+        let channels = if first == "Basma" {
+            json!([{ "type": "phone", "value": number }])
+        } else {
+            json!([])
+        };
         let body = json!({ "first_name": first, "last_name": last, "lifecycle_stage": stage, "owner_user_id": owner, "channels": channels });
         api.post(&me, "/v1/contacts", &body).await.expect(201);
     }
     let names = async |query: &str| {
         let page = api.get(&me, &format!("/v1/contacts{query}")).await.expect(200);
-        let names = page["data"].as_array().unwrap().iter().map(|contact| contact["first_name"].as_str().unwrap().to_owned());
-        (names.collect::<Vec<_>>(), page["next_cursor"].as_str().map(str::to_owned))
+        let names = page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|contact| contact["first_name"].as_str().unwrap().to_owned());
+        (
+            names.collect::<Vec<_>>(),
+            page["next_cursor"].as_str().map(str::to_owned),
+        )
     };
     assert_eq!(names("").await.0, ["karim", "Basma", "Zeina", "أحمد"]);
     assert_eq!(names("?sort=name").await.0, ["Basma", "karim", "Zeina", "أحمد"]);
     assert_eq!(names("?lifecycle_stage=customer").await.0, ["Basma", "Zeina"]);
-    assert_eq!(names(&format!("?owner_user_id={}&sort=name", me.user_id)).await.0, ["karim", "Zeina"]);
+    assert_eq!(
+        names(&format!("?owner_user_id={}&sort=name", me.user_id)).await.0,
+        ["karim", "Zeina"]
+    );
     assert_eq!(names("?search=a").await.0, ["karim", "Zeina"]);
     assert_eq!(names("?search=ahm").await.0, ["Zeina"]);
     assert_eq!(names("?search=%D8%A7%D8%AD%D9%85").await.0, ["أحمد"]);
     assert_eq!(names("?search=zei%20ahmed").await.0, ["Zeina"]);
-    assert_eq!(names(&format!("?phone={number}")).await.0, ["Basma"], "a plus that was not escaped");
+    assert_eq!(
+        names(&format!("?phone={number}")).await.0,
+        ["Basma"],
+        "a plus that was not escaped"
+    );
     assert_eq!(names("?email=nobody@example.com").await.0, Vec::<String>::new());
 
     let mut seen = Vec::new();
@@ -187,8 +301,21 @@ async fn lists_are_paged_sorted_and_filtered() {
         }
     }
     assert_eq!(seen, ["أحمد", "Zeina", "karim", "Basma"]);
-    for bad in ["?limit=0", "?limit=201", "?limit=x", "?sort=id", "?lifecycle_stage=friend", "?owner_user_id=x", "?phone=0100", "?email=x"] {
-        api.get(&me, &format!("/v1/contacts{bad}")).await.expect_code(422, "VALIDATION_FAILED");
+    for bad in [
+        "?limit=0",
+        "?limit=201",
+        "?limit=x",
+        "?sort=id",
+        "?lifecycle_stage=friend",
+        "?owner_user_id=x",
+        "?phone=0100",
+        "?email=x",
+    ] {
+        api.get(&me, &format!("/v1/contacts{bad}"))
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
     }
-    api.get(&me, "/v1/contacts?cursor=x").await.expect_code(400, "INVALID_REQUEST");
+    api.get(&me, "/v1/contacts?cursor=x")
+        .await
+        .expect_code(400, "INVALID_REQUEST");
 }

@@ -1,5 +1,7 @@
 //! What holds for every endpoint, from the tables themselves: a new one can't be forgotten.
 
+use crate::auth::setup;
+use crate::messaging::stack::{Stack, endpoint, meta_account, table};
 use crate::support::{Api, Login, World};
 use axum::body::Body;
 use serde_json::json;
@@ -8,17 +10,32 @@ use std::path::Path;
 use web::{Access, Endpoint};
 
 /// Every HTTP function's table and service.
-fn functions(world: &World) -> Vec<(Vec<&'static Endpoint>, Api)> {
+async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
+    let world = &stack.world;
     vec![
+        (
+            auth_function::routes().endpoints().to_vec(),
+            auth_service(world).await,
+        ),
         (contacts_function::routes().endpoints().to_vec(), world.contacts()),
         (me_function::routes().endpoints().to_vec(), world.me()),
+        (
+            messaging_function::routes().endpoints().to_vec(),
+            stack.api.clone(),
+        ),
     ]
+}
+
+async fn auth_service(world: &World) -> Api {
+    setup::function(world, &endpoint(), &table().await, auth_function::Limits::DEFAULT)
 }
 
 /// A body that gets past parsing, for endpoints that take one.
 fn body(endpoint: &Endpoint) -> serde_json::Value {
     match (endpoint.method.as_str(), endpoint.path) {
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
+        ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
+        ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
         _ => json!({}),
     }
 }
@@ -26,19 +43,31 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
 async fn call(api: &Api, endpoint: &Endpoint, login: Option<&Login>) -> crate::support::Answer {
     let path = endpoint.path.replace("{id}", &testkit::unique().to_string());
     match login {
-        Some(login) => api.json(login, endpoint.method.as_str(), &path, &[], &body(endpoint)).await,
+        Some(login) => {
+            api.json(login, endpoint.method.as_str(), &path, &[], &body(endpoint))
+                .await
+        }
         None => {
             let headers = [("content-type", "application/json")];
-            api.call(endpoint.method.as_str(), &path, &headers, Body::from(body(endpoint).to_string())).await
+            api.call(
+                endpoint.method.as_str(),
+                &path,
+                &headers,
+                Body::from(body(endpoint).to_string()),
+            )
+            .await
         }
     }
 }
 
 #[tokio::test]
 async fn without_a_token_only_public_endpoints_answer() {
-    let world = World::new().await;
-    for (endpoints, api) in functions(&world) {
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.access != Access::Public) {
+    let stack = Stack::new().await;
+    for (endpoints, api) in functions(&stack).await {
+        for endpoint in endpoints
+            .iter()
+            .filter(|endpoint| endpoint.access != Access::Public)
+        {
             let answer = call(&api, endpoint, None).await;
             assert_eq!(answer.status, 401, "{} {}", endpoint.method, endpoint.path);
         }
@@ -47,13 +76,21 @@ async fn without_a_token_only_public_endpoints_answer() {
 
 #[tokio::test]
 async fn without_the_permission_nothing_is_done() {
-    let world = World::new().await;
-    let nobody = world.user("no_such_role").await;
-    for (endpoints, api) in functions(&world) {
+    let stack = Stack::new().await;
+    let nobody = stack.world.user("no_such_role").await;
+    for (endpoints, api) in functions(&stack).await {
         for endpoint in endpoints {
             if let Access::Permission(permission) = endpoint.access {
-                let error = call(&api, endpoint, Some(&nobody)).await.expect_code(403, "FORBIDDEN");
-                assert_eq!(error["details"]["permission"], permission.code(), "{} {}", endpoint.method, endpoint.path);
+                let error = call(&api, endpoint, Some(&nobody))
+                    .await
+                    .expect_code(403, "FORBIDDEN");
+                assert_eq!(
+                    error["details"]["permission"],
+                    permission.code(),
+                    "{} {}",
+                    endpoint.method,
+                    endpoint.path
+                );
             }
         }
     }
@@ -61,31 +98,47 @@ async fn without_the_permission_nothing_is_done() {
 
 #[tokio::test]
 async fn an_id_that_nobody_has_is_404_everywhere() {
-    let world = World::new().await;
-    let me = world.admin().await;
-    for (endpoints, api) in functions(&world) {
+    let stack = Stack::new().await;
+    let me = stack.world.admin().await;
+    for (endpoints, api) in functions(&stack).await {
         for endpoint in endpoints.iter().filter(|endpoint| endpoint.path.contains("{id}")) {
-            call(&api, endpoint, Some(&me)).await.expect_code(404, "NOT_FOUND");
+            call(&api, endpoint, Some(&me))
+                .await
+                .expect_code(404, "NOT_FOUND");
             let no_id = endpoint.path.replace("{id}", "not-an-id");
-            api.json(&me, endpoint.method.as_str(), &no_id, &[], &body(endpoint)).await.expect_code(404, "NOT_FOUND");
+            api.json(&me, endpoint.method.as_str(), &no_id, &[], &body(endpoint))
+                .await
+                .expect_code(404, "NOT_FOUND");
         }
     }
 }
 
 #[tokio::test]
 async fn the_description_names_every_endpoint_and_no_other() {
-    let world = World::new().await;
-    let declared: BTreeSet<String> = functions(&world)
+    let stack = Stack::new().await;
+    let declared: BTreeSet<String> = functions(&stack)
+        .await
         .iter()
-        .flat_map(|(endpoints, _)| endpoints.iter().map(|endpoint| format!("{} {}", endpoint.method, endpoint.path)))
+        .flat_map(|(endpoints, _)| endpoints)
+        .chain(webhooks_function::routes().endpoints())
+        .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
         .collect();
-    let answer = world.me().call("GET", "/v1/openapi.json", &[], Body::empty()).await;
+    let answer = stack
+        .world
+        .me()
+        .call("GET", "/v1/openapi.json", &[], Body::empty())
+        .await;
     let document = answer.expect(200);
     let described: BTreeSet<String> = document["paths"]
         .as_object()
         .unwrap()
         .iter()
-        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase())))
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .keys()
+                .map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
         .collect();
     assert_eq!(declared, described);
 }
@@ -96,6 +149,9 @@ fn every_function_is_deployed() {
     let template = std::fs::read_to_string(root.join("template.yaml")).unwrap();
     for function in std::fs::read_dir(root.join("functions")).unwrap() {
         let name = function.unwrap().file_name().into_string().unwrap();
-        assert!(template.contains(&format!("Binary: {name}")), "template.yaml builds no {name}");
+        assert!(
+            template.contains(&format!("Binary: {name}")),
+            "template.yaml builds no {name}"
+        );
     }
 }

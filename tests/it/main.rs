@@ -4,8 +4,11 @@
 mod auth;
 mod contacts;
 mod coverage;
+mod faults;
 mod messaging;
+mod migrations;
 mod requests;
 mod statements;
 mod support;
 mod tenancy;
+mod webhooks;

@@ -13,11 +13,22 @@ async fn a_token_that_is_not_ours_is_refused() {
     let now = world.test.db.clock().now().as_second();
     let signed = |times: (i64, i64)| token(world.tenant, me.user_id, me.session_id, &times);
     let payload = me.token.split('.').nth(1).unwrap().to_owned();
-    let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&payload).unwrap()).unwrap();
-    let none = format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"test"}"#));
-    let hs256 = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::HS256) };
+    let claims: serde_json::Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(&payload).unwrap()).unwrap();
+    let none = format!(
+        "{}.{payload}.",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"test"}"#)
+    );
+    let hs256 = Header {
+        kid: Some("test".to_owned()),
+        ..Header::new(Algorithm::HS256)
+    };
     let confused = jsonwebtoken::encode(&hs256, &claims, &EncodingKey::from_secret(&public_key())).unwrap();
-    let unknown_kid = me.token.replacen(&me.token[..me.token.find('.').unwrap()], &URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"other"}"#), 1);
+    let unknown_kid = me.token.replacen(
+        &me.token[..me.token.find('.').unwrap()],
+        &URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"other"}"#),
+        1,
+    );
     let mut tampered = me.token.clone();
     tampered.replace_range(me.token.len() - 4.., "AAAA");
     for (what, token, code) in [
@@ -25,15 +36,25 @@ async fn a_token_that_is_not_ours_is_refused() {
         ("HS256 with the public key", confused, "UNAUTHENTICATED"),
         ("an unknown kid", unknown_kid, "UNAUTHENTICATED"),
         ("a changed signature", tampered, "UNAUTHENTICATED"),
-        ("a signer 10 minutes ahead", signed((now + 600, now + 1500)), "UNAUTHENTICATED"),
-        ("a token that ended 10 minutes ago", signed((now - 1500, now - 600)), "TOKEN_EXPIRED"),
+        (
+            "a signer 10 minutes ahead",
+            signed((now + 600, now + 1500)),
+            "UNAUTHENTICATED",
+        ),
+        (
+            "a token that ended 10 minutes ago",
+            signed((now - 1500, now - 600)),
+            "TOKEN_EXPIRED",
+        ),
         ("nothing", String::new(), "UNAUTHENTICATED"),
     ] {
         let error = api.get(&Login { token, ..me.clone() }, "/v1/contacts").await;
         assert_eq!(error.status, 401, "{what}");
         assert_eq!(error.json()["error"]["code"], code, "{what}");
     }
-    api.call("GET", "/v1/contacts", &[], Body::empty()).await.expect_code(401, "UNAUTHENTICATED");
+    api.call("GET", "/v1/contacts", &[], Body::empty())
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
 }
 
 #[tokio::test]
@@ -42,15 +63,39 @@ async fn a_session_that_ended_ends_at_the_next_request() {
     let (api, me) = (world.contacts(), world.admin().await);
     api.get(&me, "/v1/contacts").await.expect(200);
     let admin = world.admin_sql().await;
-    admin.execute("UPDATE sessions SET revoked_at = now() WHERE id = $1", &[&me.session_id]).await.unwrap();
-    api.get(&me, "/v1/contacts").await.expect_code(401, "UNAUTHENTICATED");
+    admin
+        .execute(
+            "UPDATE sessions SET revoked_at = now() WHERE id = $1",
+            &[&me.session_id],
+        )
+        .await
+        .unwrap();
+    api.get(&me, "/v1/contacts")
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
 
     let other = world.admin().await;
-    admin.execute("UPDATE users SET status = 'suspended' WHERE id = $1", &[&other.user_id]).await.unwrap();
-    api.get(&other, "/v1/contacts").await.expect_code(401, "UNAUTHENTICATED");
+    admin
+        .execute(
+            "UPDATE users SET status = 'suspended' WHERE id = $1",
+            &[&other.user_id],
+        )
+        .await
+        .unwrap();
+    api.get(&other, "/v1/contacts")
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
     let third = world.admin().await;
-    admin.execute("UPDATE tenants SET status = 'suspended' WHERE id = $1", &[&world.tenant.0]).await.unwrap();
-    api.get(&third, "/v1/contacts").await.expect_code(403, "FORBIDDEN");
+    admin
+        .execute(
+            "UPDATE tenants SET status = 'suspended' WHERE id = $1",
+            &[&world.tenant.0],
+        )
+        .await
+        .unwrap();
+    api.get(&third, "/v1/contacts")
+        .await
+        .expect_code(403, "FORBIDDEN");
 }
 
 #[tokio::test]
@@ -58,10 +103,20 @@ async fn a_missing_permission_is_named_and_counts_at_the_next_request() {
     let world = World::new().await;
     let (api, reader) = (world.contacts(), world.user("read_only").await);
     api.get(&reader, "/v1/contacts").await.expect(200);
-    let error = api.post(&reader, "/v1/contacts", &json!({ "first_name": "A" })).await.expect_code(403, "FORBIDDEN");
+    let error = api
+        .post(&reader, "/v1/contacts", &json!({ "first_name": "A" }))
+        .await
+        .expect_code(403, "FORBIDDEN");
     assert_eq!(error["details"]["permission"], "contact.create");
-    world.admin_sql().await.execute("DELETE FROM user_roles WHERE user_id = $1", &[&reader.user_id]).await.unwrap();
-    api.get(&reader, "/v1/contacts").await.expect_code(403, "FORBIDDEN");
+    world
+        .admin_sql()
+        .await
+        .execute("DELETE FROM user_roles WHERE user_id = $1", &[&reader.user_id])
+        .await
+        .unwrap();
+    api.get(&reader, "/v1/contacts")
+        .await
+        .expect_code(403, "FORBIDDEN");
 }
 
 #[tokio::test]
@@ -69,9 +124,13 @@ async fn a_header_that_names_another_tenant_is_refused() {
     let world = World::new().await;
     let (api, me) = (world.contacts(), world.admin().await);
     let own = world.tenant.to_string();
-    api.json(&me, "GET", "/v1/contacts", &[("x-tenant-id", &own)], &json!({})).await.expect(200);
+    api.json(&me, "GET", "/v1/contacts", &[("x-tenant-id", &own)], &json!({}))
+        .await
+        .expect(200);
     for other in [testkit::unique().to_string(), "x".to_owned(), String::new()] {
-        api.json(&me, "GET", "/v1/contacts", &[("x-tenant-id", &other)], &json!({})).await.expect_code(401, "TENANT_MISMATCH");
+        api.json(&me, "GET", "/v1/contacts", &[("x-tenant-id", &other)], &json!({}))
+            .await
+            .expect_code(401, "TENANT_MISMATCH");
     }
 }
 
@@ -79,35 +138,67 @@ async fn a_header_that_names_another_tenant_is_refused() {
 async fn every_answer_carries_the_request_id() {
     let world = World::new().await;
     let (api, me) = (world.contacts(), world.admin().await);
-    let answer = api.json(&me, "GET", "/v1/contacts/x", &[("x-request-id", "req-7")], &json!({})).await;
+    let answer = api
+        .json(
+            &me,
+            "GET",
+            "/v1/contacts/x",
+            &[("x-request-id", "req-7")],
+            &json!({}),
+        )
+        .await;
     assert_eq!(answer.headers["x-request-id"], "req-7");
     assert_eq!(answer.expect_code(404, "NOT_FOUND")["request_id"], "req-7");
     let long = "x".repeat(200);
-    let answer = api.json(&me, "GET", "/v1/nothing", &[("x-request-id", &long)], &json!({})).await;
+    let answer = api
+        .json(&me, "GET", "/v1/nothing", &[("x-request-id", &long)], &json!({}))
+        .await;
     assert_ne!(answer.headers["x-request-id"], long);
     answer.expect_code(404, "NOT_FOUND");
-    api.json(&me, "PUT", "/v1/contacts", &[], &json!({})).await.expect_code(405, "METHOD_NOT_ALLOWED");
+    api.json(&me, "PUT", "/v1/contacts", &[], &json!({}))
+        .await
+        .expect_code(405, "METHOD_NOT_ALLOWED");
 }
 
 #[tokio::test]
 async fn browsers_of_the_configured_origin_may_call() {
     let world = World::new().await;
     let preflight = async |origin: &str| {
-        let headers = [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")];
-        world.contacts().call("OPTIONS", "/v1/contacts", &headers, Body::empty()).await
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization"),
+        ];
+        world
+            .contacts()
+            .call("OPTIONS", "/v1/contacts", &headers, Body::empty())
+            .await
     };
-    assert_eq!(preflight("https://app.test").await.headers["access-control-allow-origin"], "https://app.test");
-    assert!(!preflight("https://evil.test").await.headers.contains_key("access-control-allow-origin"));
+    assert_eq!(
+        preflight("https://app.test").await.headers["access-control-allow-origin"],
+        "https://app.test"
+    );
+    assert!(
+        !preflight("https://evil.test")
+            .await
+            .headers
+            .contains_key("access-control-allow-origin")
+    );
 }
 
 #[tokio::test]
 async fn a_database_that_is_away_is_a_503_with_retry_after() {
     let world = World::new().await;
     let me = world.admin().await;
-    let gone = config::Database { port: 1, ..world.test.settings.clone() };
+    let gone = config::Database {
+        port: 1,
+        ..world.test.settings.clone()
+    };
     let db = db::Db::new(&gone, testkit::keys::sealer(), kernel::Clock::system()).unwrap();
     let app = contacts_function::App { db, web: world.web() };
-    let answer = crate::support::Api(contacts_function::routes().into_service(app)).get(&me, "/v1/contacts").await;
+    let answer = crate::support::Api(contacts_function::routes().into_service(app))
+        .get(&me, "/v1/contacts")
+        .await;
     assert_eq!(answer.headers["retry-after"], "2");
     answer.expect_code(503, "UNAVAILABLE");
     let _ = claims_from(world.test.db.clock());

@@ -22,10 +22,19 @@ async fn every_statement_prepares() {
             });
         }
     }
-    assert!(statements.len() > 30, "only {} statements were found", statements.len());
+    assert!(
+        statements.len() > 30,
+        "only {} statements were found",
+        statements.len()
+    );
     for (file, statement) in statements {
         let prepared = admin.prepare(&statement).await;
-        assert!(prepared.is_ok(), "{}: {statement}\n{:?}", file.display(), prepared.err());
+        assert!(
+            prepared.is_ok(),
+            "{}: {statement}\n{:?}",
+            file.display(),
+            prepared.err()
+        );
     }
 }
 
@@ -36,12 +45,17 @@ fn is_statement(text: &str) -> bool {
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| match path.is_dir() {
             true if path.ends_with("tests") => Vec::new(),
             true => sources(&path),
-            false => Some(path).filter(|path| path.extension().is_some_and(|end| end == "rs")).into_iter().collect(),
+            false => Some(path)
+                .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+                .into_iter()
+                .collect(),
         })
         .collect()
 }
@@ -62,11 +76,26 @@ fn literals(tokens: TokenStream, found: &mut impl FnMut(String)) {
 
 /// The lists, as `Sql` builds them, with the index that each sort must come from.
 const LISTS: [(&str, &str); 5] = [
-    ("SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4", "contacts_by_age"),
-    ("SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.name_norm, c.id) > ($2::text, $3::uuid) ORDER BY c.name_norm, c.id LIMIT $4", "contacts_by_name"),
-    ("SELECT v.id FROM conversations v WHERE v.tenant_id = $1 AND (v.last_message_at, v.id) < ($2::timestamptz, $3::uuid) ORDER BY v.last_message_at DESC, v.id DESC LIMIT $4", "conversations_recent"),
-    ("SELECT m.id FROM messages m WHERE m.tenant_id = $1 AND m.conversation_id = '00000000-0000-0000-0000-000000000000' AND (m.occurred_at, m.id) < ($2::timestamptz, $3::uuid) ORDER BY m.occurred_at DESC, m.id DESC LIMIT $4", "messages_of_conversation"),
-    ("SELECT a.id FROM channel_accounts a WHERE a.tenant_id = $1 AND a.deleted_at IS NULL AND (a.created_at, a.id) < ($2::timestamptz, $3::uuid) ORDER BY a.created_at DESC, a.id DESC LIMIT $4", "channel_accounts_by_age"),
+    (
+        "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
+        "contacts_by_age",
+    ),
+    (
+        "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.name_norm, c.id) > ($2::text, $3::uuid) ORDER BY c.name_norm, c.id LIMIT $4",
+        "contacts_by_name",
+    ),
+    (
+        "SELECT v.id FROM conversations v WHERE v.tenant_id = $1 AND (v.last_message_at, v.id) < ($2::timestamptz, $3::uuid) ORDER BY v.last_message_at DESC, v.id DESC LIMIT $4",
+        "conversations_recent",
+    ),
+    (
+        "SELECT m.id FROM messages m WHERE m.tenant_id = $1 AND m.conversation_id = '00000000-0000-0000-0000-000000000000' AND (m.occurred_at, m.id) < ($2::timestamptz, $3::uuid) ORDER BY m.occurred_at DESC, m.id DESC LIMIT $4",
+        "messages_of_conversation",
+    ),
+    (
+        "SELECT a.id FROM channel_accounts a WHERE a.tenant_id = $1 AND a.deleted_at IS NULL AND (a.created_at, a.id) < ($2::timestamptz, $3::uuid) ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
+        "channel_accounts_by_age",
+    ),
 ];
 
 /// As the application role, so that the policies take part.
@@ -74,16 +103,45 @@ const LISTS: [(&str, &str); 5] = [
 async fn every_list_is_a_range_of_an_index_of_the_tenant() {
     let world = World::new().await;
     let client = world.as_application().await;
-    client.batch_execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
-    client.query("SELECT set_config('app.current_tenant_id', $1, false)", &[&world.tenant.to_string()]).await.unwrap();
+    client
+        .batch_execute(
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan",
+        )
+        .await
+        .unwrap();
+    client
+        .query(
+            "SELECT set_config('app.current_tenant_id', $1, false)",
+            &[&world.tenant.to_string()],
+        )
+        .await
+        .unwrap();
     for (at, (list, index)) in LISTS.iter().enumerate() {
-        client.batch_execute(&format!("PREPARE list_{at} AS {list}")).await.unwrap();
+        client
+            .batch_execute(&format!("PREPARE list_{at} AS {list}"))
+            .await
+            .unwrap();
         let key = if list.contains("$2::text") { "'a'" } else { "now()" };
-        let explain = format!("EXPLAIN EXECUTE list_{at}('{}', {key}, gen_random_uuid(), 51)", world.tenant);
-        let plan: Vec<String> = client.query(&explain, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        let explain = format!(
+            "EXPLAIN EXECUTE list_{at}('{}', {key}, gen_random_uuid(), 51)",
+            world.tenant
+        );
+        let plan: Vec<String> = client
+            .query(&explain, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
         let plan = plan.join("\n");
-        assert!(plan.contains(index) && plan.contains("tenant_id = $1") && !plan.contains("Sort"), "{list}\n{plan}");
+        assert!(
+            plan.contains(index) && plan.contains("tenant_id = $1") && !plan.contains("Sort"),
+            "{list}\n{plan}"
+        );
         let condition = plan.lines().find(|line| line.contains("Index Cond")).unwrap();
-        assert!(condition.contains("ROW("), "the keyset is not an index condition: {plan}");
+        assert!(
+            condition.contains("ROW("),
+            "the keyset is not an index condition: {plan}"
+        );
     }
 }

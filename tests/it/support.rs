@@ -47,7 +47,17 @@ impl Answer {
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+
+    #[track_caller]
+    pub fn expect_text(self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.text
     }
 
     #[track_caller]
@@ -96,7 +106,11 @@ impl World {
             .await
         });
         write.await.unwrap();
-        Login { user_id, session_id, token: token(self.tenant, user_id, session_id, &claims_from(clock)) }
+        Login {
+            user_id,
+            session_id,
+            token: token(self.tenant, user_id, session_id, &claims_from(clock)),
+        }
     }
 
     pub async fn admin(&self) -> Login {
@@ -108,12 +122,19 @@ impl World {
     }
 
     pub fn contacts(&self) -> Api {
-        let app = contacts_function::App { db: self.test.db.clone(), web: self.web() };
+        let app = contacts_function::App {
+            db: self.test.db.clone(),
+            web: self.web(),
+        };
         Api(contacts_function::routes().into_service(app))
     }
 
     pub fn me(&self) -> Api {
-        let app = me_function::App { db: self.test.db.clone(), jwks: serde_json::json!({ "keys": [] }).into(), web: self.web() };
+        let app = me_function::App {
+            db: self.test.db.clone(),
+            jwks: serde_json::json!({ "keys": [] }).into(),
+            web: self.web(),
+        };
         Api(me_function::routes().into_service(app))
     }
 
@@ -133,28 +154,61 @@ impl World {
 pub struct Api(pub Router);
 
 impl Api {
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = axum::http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.0.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let response = self
+            .0
+            .clone()
+            .oneshot(request.body(body.into()).unwrap())
+            .await
+            .unwrap();
         let status = response.status().as_u16();
-        let headers = response.headers().iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap_or("").to_owned())).collect();
-        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-        Answer { status, headers, text: String::from_utf8(body.to_vec()).unwrap() }
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_str().unwrap_or("").to_owned()))
+            .collect();
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        Answer {
+            status,
+            headers,
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
     }
 
-    pub async fn json(&self, login: &Login, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    pub async fn json(
+        &self,
+        login: &Login,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
         let bearer = format!("Bearer {}", login.token);
-        let mut all = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let mut all = vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
         all.extend_from_slice(headers);
         self.call(method, path, &all, body.to_string()).await
     }
 
     pub async fn get(&self, login: &Login, path: &str) -> Answer {
         let bearer = format!("Bearer {}", login.token);
-        self.call("GET", path, &[("authorization", &bearer)], Body::empty()).await
+        self.call("GET", path, &[("authorization", &bearer)], Body::empty())
+            .await
     }
 
     pub async fn post(&self, login: &Login, path: &str, body: &Value) -> Answer {
@@ -167,7 +221,8 @@ impl Api {
 
     pub async fn delete(&self, login: &Login, path: &str) -> Answer {
         let bearer = format!("Bearer {}", login.token);
-        self.call("DELETE", path, &[("authorization", &bearer)], Body::empty()).await
+        self.call("DELETE", path, &[("authorization", &bearer)], Body::empty())
+            .await
     }
 }
 
@@ -187,7 +242,10 @@ pub fn token(tenant: TenantId, user_id: Uuid, session_id: Uuid, (iat, exp): &(i6
         iat: *iat,
         exp: *exp,
     };
-    let header = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let header = Header {
+        kid: Some("test".to_owned()),
+        ..Header::new(Algorithm::EdDSA)
+    };
     jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(pkcs8().as_ref())).unwrap()
 }
 
@@ -203,5 +261,9 @@ pub fn pkcs8() -> Vec<u8> {
 }
 
 pub fn public_key() -> Vec<u8> {
-    Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap().public_key().as_ref().to_vec()
+    Ed25519KeyPair::from_seed_unchecked(&[5; 32])
+        .unwrap()
+        .public_key()
+        .as_ref()
+        .to_vec()
 }

@@ -7,13 +7,43 @@ use serde_json::json;
 #[tokio::test]
 async fn without_a_tenant_there_are_no_rows() {
     let world = World::new().await;
-    world.contacts().post(&world.admin().await, "/v1/contacts", &json!({ "first_name": "A" })).await.expect(201);
+    world
+        .contacts()
+        .post(
+            &world.admin().await,
+            "/v1/contacts",
+            &json!({ "first_name": "A" }),
+        )
+        .await
+        .expect(201);
     let client = world.as_application().await;
-    for setting in ["", "garbage", "00000000-0000-0000-0000-000000000000", "'; drop table x; --"] {
-        let rows = client.query("SELECT set_config('app.current_tenant_id', $1, false)", &[&setting]).await;
+    for setting in [
+        "",
+        "garbage",
+        "00000000-0000-0000-0000-000000000000",
+        "'; drop table x; --",
+    ] {
+        let rows = client
+            .query(
+                "SELECT set_config('app.current_tenant_id', $1, false)",
+                &[&setting],
+            )
+            .await;
         rows.unwrap();
-        for table in ["contacts", "users", "sessions", "tenants", "audit_logs", "messages", "channel_accounts"] {
-            let count: i64 = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0);
+        for table in [
+            "contacts",
+            "users",
+            "sessions",
+            "tenants",
+            "audit_logs",
+            "messages",
+            "channel_accounts",
+        ] {
+            let count: i64 = client
+                .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+                .await
+                .unwrap()
+                .get(0);
             assert_eq!(count, 0, "{table} with setting {setting:?}");
         }
         let params: [&(dyn db::ToSql + Sync); 1] = [&world.tenant.0];
@@ -29,10 +59,24 @@ async fn without_a_tenant_there_are_no_rows() {
 #[tokio::test]
 async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
     let (world, other) = (World::new().await, World::new().await);
-    let contact = other.contacts().post(&other.admin().await, "/v1/contacts", &json!({ "first_name": "Theirs" })).await.expect(201);
+    let contact = other
+        .contacts()
+        .post(
+            &other.admin().await,
+            "/v1/contacts",
+            &json!({ "first_name": "Theirs" }),
+        )
+        .await
+        .expect(201);
     let id: uuid::Uuid = contact["id"].as_str().unwrap().parse().unwrap();
     let client = world.as_application().await;
-    client.query("SELECT set_config('app.current_tenant_id', $1, false)", &[&world.tenant.to_string()]).await.unwrap();
+    client
+        .query(
+            "SELECT set_config('app.current_tenant_id', $1, false)",
+            &[&world.tenant.to_string()],
+        )
+        .await
+        .unwrap();
     for statement in [
         "SELECT FROM contacts WHERE id = $1",
         "UPDATE contacts SET first_name = 'x' WHERE id = $1",
@@ -40,9 +84,17 @@ async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
     ] {
         assert_eq!(client.execute(statement, &[&id]).await.unwrap(), 0, "{statement}");
     }
-    let moved = client.execute("UPDATE users SET tenant_id = $1", &[&other.tenant.0]).await;
+    let moved = client
+        .execute("UPDATE users SET tenant_id = $1", &[&other.tenant.0])
+        .await;
     assert!(moved.is_ok_and(|rows| rows == 0), "there is nobody to move");
-    for forbidden in ["TRUNCATE contacts", "DELETE FROM audit_logs", "UPDATE audit_logs SET action = 'x'", "SET ROLE m3_owner", "ALTER TABLE contacts DISABLE ROW LEVEL SECURITY"] {
+    for forbidden in [
+        "TRUNCATE contacts",
+        "DELETE FROM audit_logs",
+        "UPDATE audit_logs SET action = 'x'",
+        "SET ROLE m3_owner",
+        "ALTER TABLE contacts DISABLE ROW LEVEL SECURITY",
+    ] {
         assert!(client.batch_execute(forbidden).await.is_err(), "{forbidden}");
     }
 }
@@ -51,7 +103,15 @@ async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
 async fn another_tenants_id_is_a_missing_one() {
     let (world, other) = (World::new().await, World::new().await);
     let (api, me) = (world.contacts(), world.admin().await);
-    let theirs = other.contacts().post(&other.admin().await, "/v1/contacts", &json!({ "first_name": "Theirs" })).await.expect(201);
+    let theirs = other
+        .contacts()
+        .post(
+            &other.admin().await,
+            "/v1/contacts",
+            &json!({ "first_name": "Theirs" }),
+        )
+        .await
+        .expect(201);
     let their_user = other.user("staff").await.user_id;
     let missing = testkit::unique().to_string();
     for id in [theirs["id"].as_str().unwrap(), &missing] {
@@ -60,14 +120,31 @@ async fn another_tenants_id_is_a_missing_one() {
             error["request_id"] = json!(null);
             error
         };
-        let expected = json!({ "code": "NOT_FOUND", "message": "There is no such record.", "request_id": null });
-        assert_eq!(strip(api.get(&me, &path).await.expect_code(404, "NOT_FOUND")), expected);
-        assert_eq!(strip(api.patch(&me, &path, &json!({ "first_name": "x" })).await.expect_code(404, "NOT_FOUND")), expected);
-        assert_eq!(strip(api.delete(&me, &path).await.expect_code(404, "NOT_FOUND")), expected);
+        let expected =
+            json!({ "code": "NOT_FOUND", "message": "There is no such record.", "request_id": null });
+        assert_eq!(
+            strip(api.get(&me, &path).await.expect_code(404, "NOT_FOUND")),
+            expected
+        );
+        assert_eq!(
+            strip(
+                api.patch(&me, &path, &json!({ "first_name": "x" }))
+                    .await
+                    .expect_code(404, "NOT_FOUND")
+            ),
+            expected
+        );
+        assert_eq!(
+            strip(api.delete(&me, &path).await.expect_code(404, "NOT_FOUND")),
+            expected
+        );
     }
     for owner in [their_user.to_string(), missing] {
         let body = json!({ "first_name": "A", "owner_user_id": owner });
-        let error = api.post(&me, "/v1/contacts", &body).await.expect_code(404, "NOT_FOUND");
+        let error = api
+            .post(&me, "/v1/contacts", &body)
+            .await
+            .expect_code(404, "NOT_FOUND");
         assert_eq!(error["message"], "There is no such record.");
     }
 }
@@ -76,13 +153,24 @@ async fn another_tenants_id_is_a_missing_one() {
 async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     let world = World::new().await;
     let admin = world.admin_sql().await;
-    let names = async |sql: &str| -> Vec<String> { admin.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect() };
+    let names = async |sql: &str| -> Vec<String> {
+        admin
+            .query(sql, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    };
     // Tables without a tenant: the registry of permissions, refinery's history, tenants themselves.
     let unprotected = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1",
     );
-    assert_eq!(unprotected.await, ["partitioned_tables", "permissions", "refinery_schema_history"]);
+    assert_eq!(
+        unprotected.await,
+        ["partitioned_tables", "permissions", "refinery_schema_history"]
+    );
     let without_policy = names(
         "SELECT c.relname::text FROM pg_class c WHERE c.relrowsecurity AND NOT EXISTS (
              SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'tenant'
@@ -94,7 +182,10 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
         "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT a.attnotnull ORDER BY 1",
     );
-    assert_eq!(nullable_tenant.await, ["role_permissions", "roles", "webhook_events"]);
+    assert_eq!(
+        nullable_tenant.await,
+        ["role_permissions", "roles", "webhook_events"]
+    );
     // A unique index that does not start with the tenant tells one tenant of another.
     let global_unique = names(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
@@ -105,7 +196,14 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     );
     assert_eq!(
         global_unique.await,
-        ["role_permissions_pkey", "roles_pkey", "signup_keys_pkey", "tenants_pkey", "tenants_slug_key", "webhook_events_pkey"]
+        [
+            "role_permissions_pkey",
+            "roles_pkey",
+            "signup_keys_pkey",
+            "tenants_pkey",
+            "tenants_slug_key",
+            "webhook_events_pkey"
+        ]
     );
     // A foreign key between tenant tables carries the tenant.
     let plain_keys = names(
@@ -115,7 +213,9 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
            AND NOT (SELECT bool_or(a.attname = 'tenant_id') FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))",
     );
     assert_eq!(plain_keys.await, Vec::<String>::new());
-    let enums = names("SELECT t.typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype = 'e' AND n.nspname IN ('public', 'app')");
+    let enums = names(
+        "SELECT t.typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype = 'e' AND n.nspname IN ('public', 'app')",
+    );
     assert_eq!(enums.await, Vec::<String>::new());
     let dangerous = names(
         "SELECT table_name || ' ' || privilege_type FROM information_schema.role_table_grants
@@ -138,9 +238,17 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
 #[tokio::test]
 async fn the_permission_registry_is_the_table() {
     let world = World::new().await;
-    let rows = world.admin_sql().await.query("SELECT code FROM permissions ORDER BY code", &[]).await.unwrap();
+    let rows = world
+        .admin_sql()
+        .await
+        .query("SELECT code FROM permissions ORDER BY code", &[])
+        .await
+        .unwrap();
     let seeded: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let mut declared: Vec<String> = kernel::Permission::ALL.iter().map(|permission| permission.code().to_owned()).collect();
+    let mut declared: Vec<String> = kernel::Permission::ALL
+        .iter()
+        .map(|permission| permission.code().to_owned())
+        .collect();
     declared.sort();
     assert_eq!(seeded, declared);
 }
@@ -149,8 +257,16 @@ async fn the_permission_registry_is_the_table() {
 async fn changes_are_audited_in_a_chain_that_shows_tampering() {
     let world = World::new().await;
     let (api, me) = (world.contacts(), world.admin().await);
-    let id = api.post(&me, "/v1/contacts", &json!({ "first_name": "A" })).await.expect(201)["id"].as_str().unwrap().to_owned();
-    api.patch(&me, &format!("/v1/contacts/{id}"), &json!({ "first_name": "B" })).await.expect(200);
+    let id = api
+        .post(&me, "/v1/contacts", &json!({ "first_name": "A" }))
+        .await
+        .expect(201)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    api.patch(&me, &format!("/v1/contacts/{id}"), &json!({ "first_name": "B" }))
+        .await
+        .expect(200);
     api.delete(&me, &format!("/v1/contacts/{id}")).await.expect(204);
     let admin = world.admin_sql().await;
     let rows = admin
@@ -161,7 +277,10 @@ async fn changes_are_audited_in_a_chain_that_shows_tampering() {
         )
         .await
         .unwrap();
-    let lines: Vec<(String, Option<String>, Option<String>)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let lines: Vec<(String, Option<String>, Option<String>)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
     let text = |value: &str| Some(value.to_owned());
     assert_eq!(
         lines,
@@ -171,13 +290,30 @@ async fn changes_are_audited_in_a_chain_that_shows_tampering() {
             ("contact.updated".to_owned(), text("B"), text("B")),
         ]
     );
-    assert!(rows.iter().all(|row| row.get::<_, Option<uuid::Uuid>>("actor_user_id") == Some(me.user_id)));
+    assert!(
+        rows.iter()
+            .all(|row| row.get::<_, Option<uuid::Uuid>>("actor_user_id") == Some(me.user_id))
+    );
 
     let broken_at = async || -> Option<i64> {
         let caller = testkit::TestDb::system(world.tenant);
-        world.test.db.read(&caller, async |tx| tx.query_one("SELECT app.audit_chain_break()", &[]).await).await.unwrap().get(0)
+        world
+            .test
+            .db
+            .read(&caller, async |tx| {
+                tx.query_one("SELECT app.audit_chain_break()", &[]).await
+            })
+            .await
+            .unwrap()
+            .get(0)
     };
     assert_eq!(broken_at().await, None);
-    admin.execute("UPDATE audit_logs SET actor = 'nobody' WHERE tenant_id = $1 AND seq = 2", &[&world.tenant.0]).await.unwrap();
+    admin
+        .execute(
+            "UPDATE audit_logs SET actor = 'nobody' WHERE tenant_id = $1 AND seq = 2",
+            &[&world.tenant.0],
+        )
+        .await
+        .unwrap();
     assert_eq!(broken_at().await, Some(2));
 }

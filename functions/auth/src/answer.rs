@@ -67,9 +67,17 @@ impl App {
         let access_token = self.tokens.access_token(tenant, session, self.db.clock())?;
         let (in_body, cookie) = match delivery {
             Delivery::Body => (Some(refresh_token.expose().to_owned()), None),
-            Delivery::Cookie => (None, Some(cookie(refresh_token.expose(), refresh_token::LIFETIME.as_secs()))),
+            Delivery::Cookie => (
+                None,
+                Some(cookie(refresh_token.expose(), refresh_token::LIFETIME.as_secs())),
+            ),
         };
-        let tokens = TokenAnswer { access_token, token_type: "Bearer", expires_in: token::LIFETIME_SECONDS, refresh_token: in_body };
+        let tokens = TokenAnswer {
+            access_token,
+            token_type: "Bearer",
+            expires_in: token::LIFETIME_SECONDS,
+            refresh_token: in_body,
+        };
         Ok((tokens, cookie))
     }
 
@@ -81,7 +89,8 @@ impl App {
         refresh_token: &RefreshToken,
         delivery: Delivery,
     ) -> Result<Delivered<STATUS, SignedInAnswer>> {
-        let (tokens, cookie) = self.tokens_of(TenantId(account.tenant.id), session, refresh_token, delivery)?;
+        let (tokens, cookie) =
+            self.tokens_of(TenantId(account.tenant.id), session, refresh_token, delivery)?;
         Ok(Delivered::new(SignedInAnswer { account, tokens }, cookie))
     }
 }
@@ -101,7 +110,9 @@ impl<const STATUS: u16, T: Serialize> IntoResponse for Delivered<STATUS, T> {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(STATUS).unwrap_or_default();
         let mut response = (status, Json(self.body)).into_response();
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         set_cookie(&mut response, self.cookie);
         response
     }
@@ -132,9 +143,15 @@ impl<const STATUS: u16, T: JsonSchema> OperationOutput for Delivered<STATUS, T> 
         Json::<T>::operation_response(ctx, operation)
     }
 
-    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
         let response = Self::operation_response(ctx, operation);
-        response.map(|response| (Some(STATUS), response)).into_iter().collect()
+        response
+            .map(|response| (Some(STATUS), response))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -145,7 +162,10 @@ impl OperationOutput for LoggedOut {
         web::NoContent::operation_response(ctx, operation)
     }
 
-    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
         web::NoContent::inferred_responses(ctx, operation)
     }
 }

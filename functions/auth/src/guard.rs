@@ -25,19 +25,39 @@ pub struct Limits {
 impl Limits {
     /// A whole office behind one address may log in after a holiday; a list of stolen passwords may not.
     pub const DEFAULT: Self = Self {
-        logins: RateLimit { name: "login-ip", capacity: 300, per: Duration::from_mins(10) },
-        signups: RateLimit { name: "signup-ip", capacity: 30, per: Duration::from_hours(1) },
-        refreshes: RateLimit { name: "refresh-ip", capacity: 1200, per: Duration::from_mins(10) },
+        logins: RateLimit {
+            name: "login-ip",
+            capacity: 300,
+            per: Duration::from_mins(10),
+        },
+        signups: RateLimit {
+            name: "signup-ip",
+            capacity: 30,
+            per: Duration::from_hours(1),
+        },
+        refreshes: RateLimit {
+            name: "refresh-ip",
+            capacity: 1200,
+            per: Duration::from_mins(10),
+        },
     };
 
     /// So many times the default.
     #[must_use]
     pub const fn times(factor: u32) -> Self {
-        let Self { mut logins, mut signups, mut refreshes } = Self::DEFAULT;
+        let Self {
+            mut logins,
+            mut signups,
+            mut refreshes,
+        } = Self::DEFAULT;
         logins.capacity *= factor;
         signups.capacity *= factor;
         refreshes.capacity *= factor;
-        Self { logins, signups, refreshes }
+        Self {
+            logins,
+            signups,
+            refreshes,
+        }
     }
 }
 
@@ -54,14 +74,28 @@ impl Guard {
     /// `sealer` keys the hashes.
     #[must_use]
     pub fn new(cloud: &Cloud, table: &str, sealer: Sealer, clock: Clock, limits: Limits) -> Self {
-        let (lock_outs, limiter) = (cloud.lock_outs(table, clock.clone()), cloud.rate_limiter(table, clock));
-        Self { lock_outs, limiter, sealer, limits }
+        let (lock_outs, limiter) = (
+            cloud.lock_outs(table, clock.clone()),
+            cloud.rate_limiter(table, clock),
+        );
+        Self {
+            lock_outs,
+            limiter,
+            sealer,
+            limits,
+        }
     }
 
     pub(crate) fn from_config(env: &Env, cloud: &Cloud, sealer: Sealer, clock: Clock) -> Result<Self> {
         let table = env.required("STATE_TABLE").map_err(Error::internal)?;
         let local = env.required("M3_ENV").map_err(Error::internal)? == "local";
-        Ok(Self::new(cloud, table, sealer, clock, Limits::times(if local { LOCAL_FACTOR } else { 1 })))
+        Ok(Self::new(
+            cloud,
+            table,
+            sealer,
+            clock,
+            Limits::times(if local { LOCAL_FACTOR } else { 1 }),
+        ))
     }
 
     /// Counts a login from an address.
@@ -78,7 +112,10 @@ impl Guard {
     pub(crate) async fn refresh_from(&self, origin: &Origin) -> Result<()> {
         match self.take(&self.limits.refreshes, origin).await {
             Err(error) if error.code() != Code::RateLimited => {
-                tracing::warn!(cause = telemetry::chain(&error), "refreshing without a rate limit");
+                tracing::warn!(
+                    cause = telemetry::chain(&error),
+                    "refreshing without a rate limit"
+                );
                 Ok(())
             }
             outcome => outcome,
@@ -87,7 +124,11 @@ impl Guard {
 
     /// Counts a guess, before the password is looked at.
     pub(crate) async fn guess(&self, lock_key: &str) -> Result<()> {
-        match self.lock_outs.begin(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key)).await? {
+        match self
+            .lock_outs
+            .begin(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key))
+            .await?
+        {
             Attempt::Allowed { .. } => Ok(()),
             Attempt::Locked { retry_after } => Err(too_many(retry_after)),
         }
@@ -95,8 +136,15 @@ impl Guard {
 
     /// The password was right. Not worth failing a login for: the count also ends by itself.
     pub(crate) async fn guessed_right(&self, lock_key: &str) {
-        if let Err(error) = self.lock_outs.clear(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key)).await {
-            tracing::warn!(cause = telemetry::chain(&error), "a lock-out counter was not cleared");
+        if let Err(error) = self
+            .lock_outs
+            .clear(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key))
+            .await
+        {
+            tracing::warn!(
+                cause = telemetry::chain(&error),
+                "a lock-out counter was not cleared"
+            );
         }
     }
 
@@ -104,7 +152,11 @@ impl Guard {
         // The gateway always tells the address.
         let Some(ip) = &origin.ip else { return Ok(()) };
         let decision = self.limiter.take(limit, &Key::personal(&self.sealer, ip)).await?;
-        if decision.allowed { Ok(()) } else { Err(too_many(decision.reset_after)) }
+        if decision.allowed {
+            Ok(())
+        } else {
+            Err(too_many(decision.reset_after))
+        }
     }
 }
 

@@ -41,7 +41,11 @@ pub fn routes() -> Routes<App> {
         .post("/v1/auth/refresh", Access::Public, refresh::create)
         .post("/v1/auth/logout", Access::Public, logout::create)
         .get("/v1/auth/sessions", Permission::SessionReadSelf, session::list)
-        .delete("/v1/auth/sessions/{id}", Permission::SessionRevokeSelf, session::revoke)
+        .delete(
+            "/v1/auth/sessions/{id}",
+            Permission::SessionRevokeSelf,
+            session::revoke,
+        )
 }
 
 impl App {
@@ -52,7 +56,12 @@ impl App {
     pub async fn from_environment() -> Result<Self> {
         let env = Env::from_process();
         let cloud = cloud::Cloud::connect(&env)?;
-        let named = [secret::DATABASE, secret::TOKEN_KEYS, secret::TOKEN_SIGNING, secret::DATA_KEYS];
+        let named = [
+            secret::DATABASE,
+            secret::TOKEN_KEYS,
+            secret::TOKEN_SIGNING,
+            secret::DATA_KEYS,
+        ];
         let secrets = cloud.secrets(&env, &named).await?;
         let clock = Clock::system();
         let db = db::Db::from_config(&secrets, clock.clone())?;
@@ -61,7 +70,11 @@ impl App {
             tokens: Arc::new(Tokens::from_config(&env, &secrets)?),
             guard: Guard::from_config(&env, &cloud, db.sealer().clone(), clock)?,
             event_outbox: cloud.queue(env.required("EVENT_OUTBOX_QUEUE_URL").map_err(Error::internal)?),
-            cors_origins: env.or("CORS_ORIGINS", "").split(',').map(|origin| origin.trim().to_owned()).collect(),
+            cors_origins: env
+                .or("CORS_ORIGINS", "")
+                .split(',')
+                .map(|origin| origin.trim().to_owned())
+                .collect(),
             db,
         };
         identity::password::warm_up()?;
@@ -84,5 +97,8 @@ impl FromRef<App> for Web {
 
 /// A token that opens nothing (any more).
 pub(crate) fn token_refused() -> Error {
-    Error::new(kernel::Code::Unauthenticated, "The token is not valid (any more); log in again.")
+    Error::new(
+        kernel::Code::Unauthenticated,
+        "The token is not valid (any more); log in again.",
+    )
 }

@@ -71,14 +71,23 @@ async fn open(
     token: &RefreshToken,
 ) -> Result<Option<(Account, Session)>> {
     let caller = App::act_for(account.tenant, origin);
-    Ok(app.db.write(&caller, async |tx| session::sign_in(&tx, account.user_id, token).await).await?)
+    Ok(app
+        .db
+        .write(&caller, async |tx| {
+            session::sign_in(&tx, account.user_id, token).await
+        })
+        .await?)
 }
 
 /// A line in the audit log of each account that it could have been.
 async fn audit_failure(app: &App, origin: &kernel::Origin, login: &Login<'_>) -> Result<()> {
     for account in login.accounts() {
         let caller = App::act_for(account.tenant, origin);
-        app.db.write(&caller, async |tx| login::audit_failure(&tx, account.user_id).await).await?;
+        app.db
+            .write(&caller, async |tx| {
+                login::audit_failure(&tx, account.user_id).await
+            })
+            .await?;
     }
     Ok(())
 }

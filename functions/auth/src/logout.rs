@@ -4,9 +4,9 @@ use crate::answer::LoggedOut;
 use crate::presented::{OptionalJson, Presented};
 use crate::{App, token_refused};
 use axum::extract::State;
+use identity::RefreshToken;
 use identity::refresh_token::{self, Owner};
 use identity::session::{self, End};
-use identity::RefreshToken;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use web::{Origin, Result};
@@ -30,7 +30,9 @@ pub async fn create(
 ) -> Result<LoggedOut> {
     if let Some(owner) = owner(&app, &presented, &body).await? {
         let caller = App::act_for(owner.tenant, &origin);
-        let ended = app.db.write(&caller, async |tx| session::end(&tx, owner.user_id, owner.session_id, End::Logout).await);
+        let ended = app.db.write(&caller, async |tx| {
+            session::end(&tx, owner.user_id, owner.session_id, End::Logout).await
+        });
         ended.await?;
     }
     Ok(LoggedOut)

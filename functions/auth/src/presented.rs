@@ -34,12 +34,17 @@ impl Presented {
     /// # Errors
     /// 403 for such a page, 401 when the cookie holds no refresh token.
     pub(crate) fn refresh_token(&self, app: &App) -> Result<Option<RefreshToken>> {
-        let Some(cookie) = &self.cookie else { return Ok(None) };
+        let Some(cookie) = &self.cookie else {
+            return Ok(None);
+        };
         if let Some(origin) = &self.origin {
             let authority = origin.split_once("://").map(|(_, authority)| authority);
             let own = authority.is_some() && authority == self.host.as_deref();
             if !own && !app.cors_origins.contains(origin) {
-                return Err(Error::new(Code::Forbidden, "Pages of this origin may not use the refresh cookie."));
+                return Err(Error::new(
+                    Code::Forbidden,
+                    "Pages of this origin may not use the refresh cookie.",
+                ));
             }
         }
         RefreshToken::parse(cookie).map(Some).ok_or_else(token_refused)
@@ -67,9 +72,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    let mut named = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE);
-    named.next().map(|(_, value)| value).filter(|value| !value.is_empty())
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    let mut named = pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE);
+    named
+        .next()
+        .map(|(_, value)| value)
+        .filter(|value| !value.is_empty())
 }
 
 /// A JSON body that may be left out: a browser with a cookie has nothing to say.
@@ -82,7 +96,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
         if axum::body::HttpBody::is_end_stream(request.body()) {
             return Ok(Self(T::default()));
         }
-        Json::from_request(request, state).await.map(|Json(body)| Self(body))
+        Json::from_request(request, state)
+            .await
+            .map(|Json(body)| Self(body))
     }
 }
 

@@ -38,13 +38,29 @@ pub async fn create(
     };
     let token = token.ok_or_else(token_refused)?;
     app.guard.refresh_from(&origin).await?;
-    let owner = refresh_token::owner(&app.db, &token).await?.ok_or_else(token_refused)?;
+    let owner = refresh_token::owner(&app.db, &token)
+        .await?
+        .ok_or_else(token_refused)?;
     let successor = RefreshToken::generate()?;
     let caller = App::act_for(owner.tenant, &origin);
-    match app.db.write(&caller, async |tx| refresh_token::rotate(&tx, &token, &successor).await).await? {
+    match app
+        .db
+        .write(&caller, async |tx| {
+            refresh_token::rotate(&tx, &token, &successor).await
+        })
+        .await?
+    {
         Rotation::Rotated { user_id, session_id } => {
-            let session = Session { id: session_id, user_id };
-            let (tokens, cookie) = app.tokens_of(owner.tenant, session, &successor, body.delivery.unwrap_or(delivery))?;
+            let session = Session {
+                id: session_id,
+                user_id,
+            };
+            let (tokens, cookie) = app.tokens_of(
+                owner.tenant,
+                session,
+                &successor,
+                body.delivery.unwrap_or(delivery),
+            )?;
             Ok(Delivered::new(tokens, cookie))
         }
         Rotation::Over => Err(token_refused().into()),

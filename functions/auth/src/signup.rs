@@ -39,9 +39,13 @@ pub async fn create(
 ) -> Result<Delivered<201, SignedInAnswer>> {
     let signup = Signup::parse(&body.tenant_name, &body.full_name, &body.email, &body.password)?;
     app.guard.signup_from(&origin).await?;
-    let key = idempotency.as_ref().map(|idempotency| signup.key(app.db.sealer(), &idempotency.key));
+    let key = idempotency
+        .as_ref()
+        .map(|idempotency| signup.key(app.db.sealer(), &idempotency.key));
     let repeat = async |key: &SignupKey| -> Result<Option<_>> {
-        let Some(earlier) = signup::earlier(&app.db, key).await? else { return Ok(None) };
+        let Some(earlier) = signup::earlier(&app.db, key).await? else {
+            return Ok(None);
+        };
         let answer = log_in_to(&app, &origin, earlier, &signup, body.delivery).await?;
         if let Some(idempotency) = &idempotency {
             idempotency.mark_replayed();
@@ -56,14 +60,22 @@ pub async fn create(
     let password_hash = signup.password().hash()?;
     let token = RefreshToken::generate()?;
     let caller = App::act_for(TenantId(app.db.clock().id()), &origin);
-    let made = app.db.write(&caller, async |tx| signup::insert(&tx, &signup, &password_hash, key.as_ref(), &token).await);
+    let made = app.db.write(&caller, async |tx| {
+        signup::insert(&tx, &signup, &password_hash, key.as_ref(), &token).await
+    });
     match (made.await, &key) {
         (Ok(made), _) => {
-            let wake = Wake { ids: vec![made.event_id] };
-            app.event_outbox.nudge(&[Outgoing::new(Some(caller.tenant()), origin.request_id, wake)]).await;
+            let wake = Wake {
+                ids: vec![made.event_id],
+            };
+            app.event_outbox
+                .nudge(&[Outgoing::new(Some(caller.tenant()), origin.request_id, wake)])
+                .await;
             Ok(app.signed_in(made.account, made.session, &token, body.delivery)?)
         }
-        (Err(error), Some(key)) if error.code() == Code::Conflict => repeat(key).await?.ok_or_else(|| error.into()),
+        (Err(error), Some(key)) if error.code() == Code::Conflict => {
+            repeat(key).await?.ok_or_else(|| error.into())
+        }
         (Err(error), _) => Err(error.into()),
     }
 }
@@ -77,12 +89,22 @@ async fn log_in_to(
     delivery: Delivery,
 ) -> Result<Delivered<201, SignedInAnswer>> {
     let caller = App::act_for(earlier.tenant, origin);
-    let hash = app.db.read(&caller, async |tx| user::password_hash(&tx, earlier.user_id).await).await?;
+    let hash = app
+        .db
+        .read(&caller, async |tx| {
+            user::password_hash(&tx, earlier.user_id).await
+        })
+        .await?;
     if !signup.password().verify(hash.as_deref())? {
         return Err(signup::key_reused().into());
     }
     let token = RefreshToken::generate()?;
-    let opened = app.db.write(&caller, async |tx| session::sign_in(&tx, earlier.user_id, &token).await).await?;
+    let opened = app
+        .db
+        .write(&caller, async |tx| {
+            session::sign_in(&tx, earlier.user_id, &token).await
+        })
+        .await?;
     let (account, session) = opened.ok_or_else(login::refused)?;
     Ok(app.signed_in(account, session, &token, delivery)?)
 }

@@ -20,18 +20,36 @@ impl Tokens {
     /// nobody would accept its tokens.
     pub fn new(signing: &SigningKeys, published: &TokenKeys, issuer: &str, audience: &str) -> Result<Self> {
         let active = signing.keys.iter().find(|key| key.kid == signing.active);
-        let active = active.ok_or_else(|| Error::internal(format!("the signing key {} is missing", signing.active)))?;
+        let active = active
+            .ok_or_else(|| Error::internal(format!("the signing key {} is missing", signing.active)))?;
         let tokens = Self {
             signer: Signer::new(&active.kid, active.private_key.expose())?,
             verifier: TokenVerifier::new(published, issuer, audience)?,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
         };
-        let probe = tokens.claims(TenantId(uuid::Uuid::nil()), Session { id: uuid::Uuid::nil(), user_id: uuid::Uuid::nil() }, 0);
-        let probe = Claims { iat: 0, exp: i64::MAX, ..probe };
-        tokens.verifier.verify(&tokens.signer.sign(&probe)?, &Clock::system()).map_err(|_| {
-            Error::internal(format!("the signing key {} is not the one that is published", active.kid))
-        })?;
+        let probe = tokens.claims(
+            TenantId(uuid::Uuid::nil()),
+            Session {
+                id: uuid::Uuid::nil(),
+                user_id: uuid::Uuid::nil(),
+            },
+            0,
+        );
+        let probe = Claims {
+            iat: 0,
+            exp: i64::MAX,
+            ..probe
+        };
+        tokens
+            .verifier
+            .verify(&tokens.signer.sign(&probe)?, &Clock::system())
+            .map_err(|_| {
+                Error::internal(format!(
+                    "the signing key {} is not the one that is published",
+                    active.kid
+                ))
+            })?;
         Ok(tokens)
     }
 
@@ -39,18 +57,28 @@ impl Tokens {
         let signing: SigningKeys = secrets.parse(secret::TOKEN_SIGNING).map_err(Error::internal)?;
         let published: TokenKeys = secrets.parse(secret::TOKEN_KEYS).map_err(Error::internal)?;
         let issuer = env.required("TOKEN_ISSUER").map_err(Error::internal)?;
-        Self::new(&signing, &published, issuer, env.or("TOKEN_AUDIENCE", "m3corecrm"))
+        Self::new(
+            &signing,
+            &published,
+            issuer,
+            env.or("TOKEN_AUDIENCE", "m3corecrm"),
+        )
     }
 
     /// An access token of a session.
     pub(crate) fn access_token(&self, tenant: TenantId, session: Session, clock: &Clock) -> Result<String> {
-        self.signer.sign(&self.claims(tenant, session, clock.now().as_second()))
+        self.signer
+            .sign(&self.claims(tenant, session, clock.now().as_second()))
     }
 
     /// Whose session an access token is of.
     pub(crate) fn owner(&self, token: &str, clock: &Clock) -> Result<Owner> {
         let claims = self.verifier.verify(token, clock)?;
-        Ok(Owner { tenant: TenantId(claims.tid), user_id: claims.sub, session_id: claims.sid })
+        Ok(Owner {
+            tenant: TenantId(claims.tid),
+            user_id: claims.sub,
+            session_id: claims.sid,
+        })
     }
 
     fn claims(&self, tenant: TenantId, session: Session, now: i64) -> Claims {

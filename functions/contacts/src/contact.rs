@@ -17,7 +17,10 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Contact>>> {
     let page = page.check(contact::SORTS)?;
-    let listed = app.db.read(&caller, async |tx| contact::list(&tx, &filter, &page).await).await?;
+    let listed = app
+        .db
+        .read(&caller, async |tx| contact::list(&tx, &filter, &page).await)
+        .await?;
     Ok(Json(listed))
 }
 
@@ -25,15 +28,29 @@ pub async fn list(
 ///
 /// A phone number or e-mail address belongs to one contact of a company: a second one with it is
 /// refused with 409 `DUPLICATE`, naming the first.
-pub async fn create(State(app): State<App>, Auth(caller): Auth, Json(body): Json<CreateContact>) -> Result<Created<Contact>> {
+pub async fn create(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(body): Json<CreateContact>,
+) -> Result<Created<Contact>> {
     let new = NewContact::parse(&body)?;
-    let created = app.db.write(&caller, async |tx| contact::insert(&tx, &new).await).await?;
+    let created = app
+        .db
+        .write(&caller, async |tx| contact::insert(&tx, &new).await)
+        .await?;
     Ok(Created(created))
 }
 
 /// Gets a contact.
-pub async fn get(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<Record<Contact>> {
-    let found = app.db.read(&caller, async |tx| contact::find(&tx, path.id).await).await?;
+pub async fn get(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Record<Contact>> {
+    let found = app
+        .db
+        .read(&caller, async |tx| contact::find(&tx, path.id).await)
+        .await?;
     Ok(Record(found))
 }
 
@@ -62,7 +79,13 @@ pub async fn update(
 ///
 /// It disappears from every list and its phone and e-mail are free for another; conversations and
 /// the audit log keep referring to it.
-pub async fn delete(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<NoContent> {
-    app.db.write(&caller, async |tx| contact::archive(&tx, path.id).await).await?;
+pub async fn delete(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<NoContent> {
+    app.db
+        .write(&caller, async |tx| contact::archive(&tx, path.id).await)
+        .await?;
     Ok(NoContent)
 }

@@ -32,7 +32,9 @@ impl App {
     pub async fn from_environment() -> Result<Self> {
         let env = Env::from_process();
         let cloud = cloud::Cloud::connect(&env)?;
-        let secrets = cloud.secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS]).await?;
+        let secrets = cloud
+            .secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS])
+            .await?;
         let web = Web::from_config(&env, &secrets, Clock::system())?;
         let db = db::Db::from_config(&secrets, Clock::system())?;
         db.warm_up().await;

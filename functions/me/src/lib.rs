@@ -36,13 +36,23 @@ impl App {
     pub async fn from_environment() -> Result<Self> {
         let env = Env::from_process();
         let cloud = cloud::Cloud::connect(&env)?;
-        let secrets = cloud.secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS]).await?;
+        let secrets = cloud
+            .secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS])
+            .await?;
         let web = Web::from_config(&env, &secrets, Clock::system())?;
         let keys: TokenKeys = secrets.parse(secret::TOKEN_KEYS).map_err(Error::internal)?;
-        let jwks = identity::token::jwks(keys.keys.iter().map(|key| (key.kid.as_str(), key.public_key.as_str())));
+        let jwks = identity::token::jwks(
+            keys.keys
+                .iter()
+                .map(|key| (key.kid.as_str(), key.public_key.as_str())),
+        );
         let db = db::Db::from_config(&secrets, Clock::system())?;
         db.warm_up().await;
-        Ok(Self { db, jwks: Arc::new(jwks), web })
+        Ok(Self {
+            db,
+            jwks: Arc::new(jwks),
+            web,
+        })
     }
 }
 

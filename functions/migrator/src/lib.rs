@@ -11,10 +11,18 @@ use kernel::{Error, Result};
 pub async fn handle() -> Result<Report> {
     let env = Env::from_process();
     let cloud = cloud::Cloud::connect(&env)?;
-    let secrets = cloud.secrets(&env, &[secret::DATABASE_OWNER, secret::DATABASE]).await?;
+    let secrets = cloud
+        .secrets(&env, &[secret::DATABASE_OWNER, secret::DATABASE])
+        .await?;
     let owner: Database = secrets.parse(secret::DATABASE_OWNER).map_err(Error::internal)?;
     let app: Database = secrets.parse(secret::DATABASE).map_err(Error::internal)?;
-    migrate::run(&owner, &app.password, BOOTSTRAP, migrations::migrations::runner().get_migrations()).await
+    migrate::run(
+        &owner,
+        &app.password,
+        BOOTSTRAP,
+        migrations::migrations::runner().get_migrations(),
+    )
+    .await
 }
 
 const BOOTSTRAP: &str = include_str!("../../../migrations/bootstrap.sql");

@@ -12,25 +12,52 @@ use web::Raw;
 const MAX_INLINE_BODY: usize = 700 * 1024;
 
 /// Queues the webhook. When this returns, it can't be lost any more.
-pub async fn enqueue(app: &App, origin: &Origin, source: Source, raw: Raw, accounts: Vec<VerifiedAccount>) -> Result<()> {
+pub async fn enqueue(
+    app: &App,
+    origin: &Origin,
+    source: Source,
+    raw: Raw,
+    accounts: Vec<VerifiedAccount>,
+) -> Result<()> {
     if accounts.is_empty() {
-        Metrics::of("webhooks").count("WebhookUnresolved").emit(app.web.clock());
-        tracing::warn!(provider = source.as_str(), "a signed webhook names an account that no company has");
+        Metrics::of("webhooks")
+            .count("WebhookUnresolved")
+            .emit(app.web.clock());
+        tracing::warn!(
+            provider = source.as_str(),
+            "a signed webhook names an account that no company has"
+        );
     }
     let group = accounts.first().map(|account| TenantId(account.tenant_id));
     let body = if raw.body.len() > MAX_INLINE_BODY {
         let key = format!("webhooks/{}/{}", source.as_str(), app.web.clock().id());
-        app.bucket.put(&key, "application/octet-stream", raw.body.to_vec()).await?;
+        app.bucket
+            .put(&key, "application/octet-stream", raw.body.to_vec())
+            .await?;
         WebhookBody::Stored(key)
     } else {
         WebhookBody::Base64(STANDARD.encode(&raw.body))
     };
-    let webhook = Webhook { source, received_at: app.web.clock().now(), body, query: raw.query, accounts };
-    app.queue.send(&Outgoing::new(group, &origin.request_id, webhook)).await
+    let webhook = Webhook {
+        source,
+        received_at: app.web.clock().now(),
+        body,
+        query: raw.query,
+        accounts,
+    };
+    app.queue
+        .send(&Outgoing::new(group, &origin.request_id, webhook))
+        .await
 }
 
 /// 401, and a count: nothing of what came is kept.
 pub fn refuse(app: &App, source: Source) -> Error {
-    Metrics::of("webhooks").count("WebhookRejected").field("provider", source.as_str()).emit(app.web.clock());
-    Error::new(kernel::Code::Unauthenticated, "The signature does not fit the body and the account.")
+    Metrics::of("webhooks")
+        .count("WebhookRejected")
+        .field("provider", source.as_str())
+        .emit(app.web.clock());
+    Error::new(
+        kernel::Code::Unauthenticated,
+        "The signature does not fit the body and the account.",
+    )
 }

@@ -41,7 +41,9 @@ impl App {
         let (env, clock) = (Env::from_process(), Clock::system());
         let setting = |name| env.required(name).map_err(Error::internal);
         let cloud = Cloud::connect(&env)?;
-        let secrets = cloud.secrets(&env, &[secret::EDGE_KEYS, secret::GLOBAL_ACCOUNTS]).await?;
+        let secrets = cloud
+            .secrets(&env, &[secret::EDGE_KEYS, secret::GLOBAL_ACCOUNTS])
+            .await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
         Ok(Self {
             accounts: Arc::new(cloud.accounts(setting("STATE_TABLE")?, edge, clock.clone())),

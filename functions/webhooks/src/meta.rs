@@ -26,8 +26,9 @@ pub struct Accepted {
 ///
 /// Meta asks once when a webhook is set up, with the verify token that the account was created with.
 pub async fn handshake(State(app): State<App>, raw: Raw) -> web::Result<Text> {
-    let challenge = Challenge::from_query(&raw.query)
-        .ok_or_else(|| Error::invalid_request("Send hub.mode=subscribe, hub.verify_token and hub.challenge."))?;
+    let challenge = Challenge::from_query(&raw.query).ok_or_else(|| {
+        Error::invalid_request("Send hub.mode=subscribe, hub.verify_token and hub.challenge.")
+    })?;
     let global = app.global.meta.as_ref().map(|meta| &meta.verify_token);
     let known = global.is_some_and(|token| signature::meta_verify_token(&challenge.verify_token, token))
         || app.accounts.knows_verify_token(&challenge.verify_token).await?;
@@ -40,7 +41,11 @@ pub async fn handshake(State(app): State<App>, raw: Raw) -> web::Result<Text> {
 /// Takes messages and delivery statuses from Meta.
 ///
 /// The body must be signed (`X-Hub-Signature-256`) with the app secret of every account it names.
-pub async fn receive(State(app): State<App>, Origin(origin): Origin, raw: Raw) -> web::Result<Json<Accepted>> {
+pub async fn receive(
+    State(app): State<App>,
+    Origin(origin): Origin,
+    raw: Raw,
+) -> web::Result<Json<Accepted>> {
     let accounts = verify(&app, &raw).await?;
     if escape::depth(&raw.body) > MAX_DEPTH {
         return Err(Error::invalid_request("The body is nested deeper than 100 levels.").into());
@@ -53,10 +58,18 @@ pub async fn receive(State(app): State<App>, Origin(origin): Origin, raw: Raw) -
 
 /// The accounts that the body speaks for; `None` when it speaks for none.
 async fn verify(app: &App, raw: &Raw) -> Result<Option<Vec<VerifiedAccount>>> {
-    let header = raw.headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
+    let header = raw
+        .headers
+        .get("x-hub-signature-256")
+        .and_then(|value| value.to_str().ok());
     let header = header.ok_or_else(|| refuse(app, Source::Meta))?;
     let signed_with = |secret: &Secret| signature::meta(header, secret, &raw.body);
-    let signed_by_global = || app.global.meta.as_ref().is_some_and(|meta| signed_with(&meta.app_secret));
+    let signed_by_global = || {
+        app.global
+            .meta
+            .as_ref()
+            .is_some_and(|meta| signed_with(&meta.app_secret))
+    };
     let Ok(ids) = phone_number_ids(&raw.body) else {
         return Err(if signed_by_global() {
             Error::invalid_request("The body is not a webhook of Meta's.")
@@ -73,7 +86,11 @@ async fn verify(app: &App, raw: &Raw) -> Result<Option<Vec<VerifiedAccount>>> {
         }
     }
     if ids.is_empty() {
-        return if signed_by_global() { Ok(None) } else { Err(refuse(app, Source::Meta)) };
+        return if signed_by_global() {
+            Ok(None)
+        } else {
+            Err(refuse(app, Source::Meta))
+        };
     }
     Ok(Some(accounts))
 }
@@ -87,7 +104,12 @@ enum Owner {
 }
 
 async fn owner(app: &App, phone_number_id: &str, signed_with: &impl Fn(&Secret) -> bool) -> Result<Owner> {
-    let signer = |candidates: &[EdgeAccount]| candidates.iter().find(|account| is_signed(account, signed_with)).map(verified);
+    let signer = |candidates: &[EdgeAccount]| {
+        candidates
+            .iter()
+            .find(|account| is_signed(account, signed_with))
+            .map(verified)
+    };
     let mut candidates = app.accounts.find(Provider::Meta, phone_number_id).await?;
     let mut found = signer(&candidates);
     if found.is_none() && !candidates.is_empty() {

@@ -22,10 +22,18 @@ pub async fn receive(State(app): State<App>, Origin(origin): Origin, raw: Raw) -
 
 async fn verify(app: &App, raw: &Raw) -> Result<Vec<VerifiedAccount>> {
     let refused = || refuse(app, Source::Twilio);
-    let header = raw.headers.get("x-twilio-signature").and_then(|value| value.to_str().ok()).ok_or_else(refused)?;
+    let header = raw
+        .headers
+        .get("x-twilio-signature")
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(refused)?;
     let question_mark = if raw.query.is_empty() { "" } else { "?" };
     let url = format!("{}{}{question_mark}{}", app.webhooks_url, raw.path, raw.query);
-    let content_type = raw.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = raw
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let is_json = content_type.starts_with("application/json");
     let signed_with = |token: &Secret| {
         if is_json {
@@ -40,8 +48,12 @@ async fn verify(app: &App, raw: &Raw) -> Result<Vec<VerifiedAccount>> {
         candidates = app.accounts.refresh(Provider::Twilio, &sid).await?;
     }
     let accounts = signers(&candidates, &signed_with);
-    let signed_by_global =
-        || app.global.twilio.as_ref().is_some_and(|twilio| twilio.account_sid == sid && signed_with(&twilio.auth_token));
+    let signed_by_global = || {
+        app.global
+            .twilio
+            .as_ref()
+            .is_some_and(|twilio| twilio.account_sid == sid && signed_with(&twilio.auth_token))
+    };
     if accounts.is_empty() && !(candidates.is_empty() && signed_by_global()) {
         return Err(refused());
     }

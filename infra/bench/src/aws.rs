@@ -26,13 +26,21 @@ fn answer(request: &Message, secrets: &HashMap<String, String>, items: &Items) -
             for write in body["TransactItems"].as_array().into_iter().flatten() {
                 let item = &write["Put"]["Item"];
                 let pk = item["pk"]["S"].as_str().unwrap_or_default().to_owned();
-                items.lock().unwrap_or_else(PoisonError::into_inner).entry(pk).or_default().push(item.clone());
+                items
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(pk)
+                    .or_default()
+                    .push(item.clone());
             }
             json!({})
         }
         "DynamoDB_20120810.Query" => {
             let items = items.lock().unwrap_or_else(PoisonError::into_inner);
-            let values = body["ExpressionAttributeValues"].as_object().into_iter().flatten();
+            let values = body["ExpressionAttributeValues"]
+                .as_object()
+                .into_iter()
+                .flatten();
             let mut keys = values.filter_map(|(_, value)| value["S"].as_str());
             let found = keys.find_map(|key| items.get(key)).cloned().unwrap_or_default();
             json!({ "Count": found.len(), "ScannedCount": found.len(), "Items": found })
@@ -41,16 +49,27 @@ fn answer(request: &Message, secrets: &HashMap<String, String>, items: &Items) -
         "AmazonSQS.SendMessage" => json!({ "MessageId": "bench" }),
         "AmazonSQS.SendMessageBatch" => {
             let entries = body["Entries"].as_array().into_iter().flatten();
-            let sent = entries.map(|entry| json!({ "Id": entry["Id"], "MessageId": "bench", "MD5OfMessageBody": "" }));
+            let sent = entries
+                .map(|entry| json!({ "Id": entry["Id"], "MessageId": "bench", "MD5OfMessageBody": "" }));
             json!({ "Successful": sent.collect::<Vec<_>>(), "Failed": [] })
         }
-        other => return (400, json!({ "__type": "UnknownOperation", "message": other }).to_string()),
+        other => {
+            return (
+                400,
+                json!({ "__type": "UnknownOperation", "message": other }).to_string(),
+            );
+        }
     };
     (200, answer.to_string())
 }
 
 fn batch_get(body: &Value, secrets: &HashMap<String, String>) -> Value {
-    let ids = body["SecretIdList"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let values = ids.filter_map(|id| Some(json!({ "ARN": id, "Name": id, "SecretString": secrets.get(id)? })));
+    let ids = body["SecretIdList"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let values =
+        ids.filter_map(|id| Some(json!({ "ARN": id, "Name": id, "SecretString": secrets.get(id)? })));
     json!({ "SecretValues": values.collect::<Vec<_>>(), "Errors": [] })
 }

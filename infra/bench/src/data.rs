@@ -48,11 +48,19 @@ pub fn token(n: i32) -> Result<String> {
 /// Fills a migrated database. Triggers are off; the indexes are made after the rows. Contacts of
 /// different tenants lie side by side, as time would have put them.
 pub async fn fill(admin: &Client, size: Size) -> Result<()> {
-    admin.batch_execute("SET session_replication_role = replica; SET work_mem = '256MB'; SET synchronous_commit = off").await?;
+    admin
+        .batch_execute(
+            "SET session_replication_role = replica; SET work_mem = '256MB'; SET synchronous_commit = off",
+        )
+        .await?;
     let indexes = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
         FROM pg_index i WHERE NOT i.indisunique AND i.indrelid IN ('contacts'::regclass, 'contact_channels'::regclass)";
-    let indexes: Vec<(String, String)> =
-        admin.query(indexes, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let indexes: Vec<(String, String)> = admin
+        .query(indexes, &[])
+        .await?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
     for (name, _) in &indexes {
         admin.batch_execute(&format!("DROP INDEX {name}")).await?;
     }
@@ -72,11 +80,16 @@ pub async fn fill(admin: &Client, size: Size) -> Result<()> {
     Ok(())
 }
 
+/// As [`made`], in SQL; `n` is the number.
+fn id(kind: &str) -> String {
+    let hex = kind
+        .bytes()
+        .take(8)
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    format!("(rpad('{hex}', 24, '0') || lpad(to_hex(n), 8, '0'))::uuid")
+}
+
 fn identities(tenants: i32) -> String {
-    let id = |kind: &str| {
-        let hex = kind.bytes().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-        format!("(rpad('{hex}', 24, '0') || lpad(to_hex(n), 8, '0'))::uuid")
-    };
     let (tenant, user, session) = (id("tenant"), id("user"), id("session"));
     let tables = [
         format!("tenants (id, name, slug) SELECT {tenant}, 'Tenant ' || n, 'tenant-' || n"),
@@ -93,25 +106,30 @@ fn identities(tenants: i32) -> String {
              SELECT {tenant}, {session}, {user}, now(), now(), now() + interval '30 days'"
         ),
     ];
-    tables.map(|table| format!("INSERT INTO {table} FROM generate_series(1, {tenants}) AS n;")).concat()
+    tables
+        .map(|table| format!("INSERT INTO {table} FROM generate_series(1, {tenants}) AS n;"))
+        .concat()
 }
 
 fn contacts(size: Size) -> String {
-    let Size { tenants, contacts, more_of_first } = size;
-    let last = contacts + more_of_first;
+    let Size {
+        tenants,
+        contacts,
+        more_of_first,
+    } = size;
     format!(
         "INSERT INTO contacts (tenant_id, id, first_name, last_name, name_norm, job_title, lifecycle_stage, source,
                                created_at, updated_at)
-         SELECT t.id,
+         SELECT {tenant},
                 (lpad(to_hex((extract(epoch FROM made.at) * 1000)::bigint), 12, '0') || '7'
-                 || substr(md5(t.n || '/' || k), 1, 3) || '8' || substr(md5(t.n || '/' || k), 4, 15))::uuid,
-                'First' || k, 'Last' || t.n, 'first' || k || ' last' || t.n, 'Buyer',
+                 || left(random.hex, 3) || '8' || substr(random.hex, 4, 15))::uuid,
+                'First' || k, 'Last' || n, 'first' || k || ' last' || n, 'Buyer',
                 (ARRAY['lead', 'prospect', 'customer', 'inactive', 'lost'])[1 + k % 5], 'import', made.at, made.at
-         FROM generate_series(1, {last}) AS k
-         JOIN LATERAL (SELECT id, ('x' || right(id::text, 8))::bit(32)::int AS n FROM tenants
-                       WHERE k <= {contacts} OR right(id::text, 8) = '00000001') t ON true
-         CROSS JOIN LATERAL (SELECT timestamptz '2025-01-01' + k * interval '10 minutes' + t.n * interval '1 millisecond' AS at) made
-         WHERE t.n <= {tenants}"
+         FROM (SELECT k, n FROM generate_series(1, {contacts}) AS k CROSS JOIN generate_series(1, {tenants}) AS n
+               UNION ALL SELECT {contacts} + more, 1 FROM generate_series(1, {more_of_first}) AS more) AS number
+         CROSS JOIN LATERAL (SELECT timestamptz '2025-01-01' + k * interval '10 minutes' + n * interval '1 millisecond') AS made (at)
+         CROSS JOIN LATERAL (SELECT md5(n || '/' || k)) AS random (hex)",
+        tenant = id("tenant"),
     )
 }
 

@@ -17,7 +17,11 @@ pub struct Message {
 
 impl Message {
     pub fn status(&self) -> u16 {
-        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        self.head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -44,7 +48,11 @@ impl Connection {
 
     fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), chunk: vec![0; 64 * 1024].into_boxed_slice() })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            chunk: vec![0; 64 * 1024].into_boxed_slice(),
+        })
     }
 
     /// Sends a request and waits for its answer.
@@ -64,7 +72,10 @@ impl Connection {
             }
         };
         let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
-        let mut message = Message { head, body: Vec::new() };
+        let mut message = Message {
+            head,
+            body: Vec::new(),
+        };
         let length: usize = message.header("content-length").map_or(Ok(0), str::parse)?;
         while self.buffer.len() < head_end + length {
             if !self.read()? {
@@ -85,7 +96,10 @@ impl Connection {
 
 /// The bytes of a request.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n", body.len());
+    let mut text = format!(
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         let _ = write!(text, "{name}: {value}\r\n");
     }
@@ -112,12 +126,16 @@ pub fn serve(answer: impl Fn(Message) -> Option<(u16, String)> + Send + Clone + 
 fn answer_all(stream: TcpStream, answer: impl Fn(Message) -> Option<(u16, String)>) -> Result<()> {
     let mut connection = Connection::over(stream)?;
     while let Some(request) = connection.receive()? {
-        let Some((status, body)) = answer(request) else { continue };
+        let Some((status, body)) = answer(request) else {
+            continue;
+        };
         let head = format!(
             "HTTP/1.1 {status} OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        connection.stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+        connection
+            .stream
+            .write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
     }
     Ok(())
 }

@@ -33,18 +33,38 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
         bench.server.durable(durable).await?;
         let mut rates = Vec::new();
         for number in 0..=bench.rounds {
-            let round = (rate(edge, &webhook)?, rate(rows, &webhook)?, rate(full, &inbound)?);
+            let round = (
+                rate(edge, &webhook)?,
+                rate(rows, &webhook)?,
+                rate(full, &inbound)?,
+            );
             if number > 0 {
                 rates.push(round);
             }
         }
         let of = |figure: fn(&(f64, f64, f64)) -> f64| median(rates.iter().map(figure));
         let (edge, rows, full) = (of(|rate| rate.0), of(|rate| rate.1), of(|rate| rate.2));
-        let commit = if durable { "commits wait for the disk" } else { "commits do not wait for the disk" };
+        let commit = if durable {
+            "commits wait for the disk"
+        } else {
+            "commits do not wait for the disk"
+        };
         let what = format!("webhook intake ÷ the message written through Postgres, {commit}");
-        table.add(what, Target::AtLeast(10.0), of(|rate| rate.0 / rate.2), "×", format!("{edge:.0} ÷ {full:.0} a second"));
+        table.add(
+            what,
+            Target::AtLeast(10.0),
+            of(|rate| rate.0 / rate.2),
+            "×",
+            format!("{edge:.0} ÷ {full:.0} a second"),
+        );
         let what = format!("webhook intake ÷ two bare rows through Postgres, {commit}");
-        table.add(what, Target::None, of(|rate| rate.0 / rate.1), "×", format!("{edge:.0} ÷ {rows:.0} a second"));
+        table.add(
+            what,
+            Target::None,
+            of(|rate| rate.0 / rate.1),
+            "×",
+            format!("{edge:.0} ÷ {rows:.0} a second"),
+        );
     }
     without_database(bench, edge, &webhook, table).await
 }
@@ -53,13 +73,29 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
 async fn without_database(bench: &Bench, edge: u16, webhook: &[u8], table: &mut Table) -> Result<()> {
     let admin = bench.server.admin("postgres").await?;
     admin.batch_execute("ALTER ROLE m3_app NOLOGIN").await?;
-    admin.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'm3_app'").await?;
+    admin
+        .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'm3_app'")
+        .await?;
     let round = load::round(edge, CONNECTIONS, TIME, 200, &|_| webhook.to_vec());
-    let connected = admin.query_one("SELECT count(*)::int FROM pg_stat_activity WHERE usename = 'm3_app'", &[]).await;
+    let connected = admin
+        .query_one(
+            "SELECT count(*)::int FROM pg_stat_activity WHERE usename = 'm3_app'",
+            &[],
+        )
+        .await;
     admin.batch_execute("ALTER ROLE m3_app LOGIN").await?;
     let connected: i32 = connected?.get(0);
-    let detail = format!("{:.0} a second were accepted while nobody could log in to Postgres", round?.rate());
-    table.add("database connections of webhook intake", Target::AtMost(0.0), f64::from(connected), "", detail);
+    let detail = format!(
+        "{:.0} a second were accepted while nobody could log in to Postgres",
+        round?.rate()
+    );
+    table.add(
+        "database connections of webhook intake",
+        Target::AtMost(0.0),
+        f64::from(connected),
+        "",
+        detail,
+    );
     Ok(())
 }
 
@@ -70,7 +106,11 @@ pub async fn account(bench: &Bench, database: &str) -> Result<(Uuid, Uuid)> {
     let insert = "INSERT INTO channel_accounts (tenant_id, id, channel, provider, provider_account_id, provider_key,
                                                 display_phone_number, credentials_sealed, created_at, updated_at)
         VALUES ($1, $2, 'whatsapp', 'meta', 'bench', $3, '+201000000000', '', now(), now()) ON CONFLICT DO NOTHING";
-    admin.batch_execute(&format!("SELECT set_config('app.current_tenant_id', '{tenant}', false)")).await?;
+    admin
+        .batch_execute(&format!(
+            "SELECT set_config('app.current_tenant_id', '{tenant}', false)"
+        ))
+        .await?;
     admin.execute(insert, &[&tenant, &id, &PHONE_NUMBER_ID]).await?;
     Ok((tenant, id))
 }
@@ -92,11 +132,17 @@ async fn publish(bench: &Bench, account_id: Uuid) -> Result<()> {
         tenant: data::tenant(1),
         account_id,
         provider_key: PHONE_NUMBER_ID.to_owned(),
-        secrets: EdgeSecrets { current, previous: None },
+        secrets: EdgeSecrets {
+            current,
+            previous: None,
+        },
         updated_at: Clock::system().now(),
     };
     accounts.put(&account).await?;
-    ensure!(accounts.find(cloud::Provider::Meta, PHONE_NUMBER_ID).await?.len() == 1, "the edge does not know the account");
+    ensure!(
+        accounts.find(cloud::Provider::Meta, PHONE_NUMBER_ID).await?.len() == 1,
+        "the edge does not know the account"
+    );
     Ok(())
 }
 
@@ -119,7 +165,13 @@ fn webhook() -> Vec<u8> {
     let body = body.to_string();
     let key = hmac::Key::new(hmac::HMAC_SHA256, APP_SECRET.as_bytes());
     let tag = hmac::sign(&key, body.as_bytes());
-    let hex = tag.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let headers = [("content-type", "application/json"), ("x-hub-signature-256", &format!("sha256={hex}"))];
+    let hex = tag
+        .as_ref()
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-hub-signature-256", &format!("sha256={hex}")),
+    ];
     request("POST", "/v1/webhooks/meta", &headers, body.as_bytes())
 }

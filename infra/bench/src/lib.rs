@@ -69,7 +69,11 @@ pub fn token_keys() -> anyhow::Result<Value> {
 /// # Errors
 /// As [`token_keys`].
 pub fn verifier() -> anyhow::Result<TokenVerifier> {
-    Ok(TokenVerifier::new(&serde_json::from_value(token_keys()?)?, ISSUER, AUDIENCE)?)
+    Ok(TokenVerifier::new(
+        &serde_json::from_value(token_keys()?)?,
+        ISSUER,
+        AUDIENCE,
+    )?)
 }
 
 /// The raw public key.
@@ -95,7 +99,10 @@ pub fn token(tenant: Uuid, user: Uuid, session: Uuid) -> anyhow::Result<String> 
         iat,
         exp: iat + 6 * 3600,
     };
-    let header = Header { kid: Some("bench".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let header = Header {
+        kid: Some("bench".to_owned()),
+        ..Header::new(Algorithm::EdDSA)
+    };
     let key = EncodingKey::from_ed_der(pair()?.to_pkcs8()?.as_ref());
     Ok(jsonwebtoken::encode(&header, &claims, &key)?)
 }

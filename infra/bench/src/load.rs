@@ -46,7 +46,11 @@ pub fn round(port: u16, connections: usize, time: Duration, status: u16, ask: As
             let answer = connection.ask(&request)?;
             latencies.push(sent.elapsed());
             if answer.status() != status {
-                bail!("{} instead of {status}: {}", answer.status(), String::from_utf8_lossy(&answer.body));
+                bail!(
+                    "{} instead of {status}: {}",
+                    answer.status(),
+                    String::from_utf8_lossy(&answer.body)
+                );
             }
         }
         Ok(latencies)
@@ -61,7 +65,11 @@ pub fn round(port: u16, connections: usize, time: Duration, status: u16, ask: As
     })?;
     let elapsed = started.elapsed();
     latencies.sort_unstable();
-    Ok(Round { requests: u32::try_from(latencies.len())?, elapsed, latencies })
+    Ok(Round {
+        requests: u32::try_from(latencies.len())?,
+        elapsed,
+        latencies,
+    })
 }
 
 /// The middle one; 0 of none.

@@ -51,13 +51,23 @@ impl Bench {
     /// 1 000 tenants with about 1 000 000 contacts, the first of them with enough for 400 pages;
     /// the tenants 2 to 17 are created in.
     async fn crowded(&self) -> Result<String> {
-        let size = Size { tenants: 1000, contacts: 979, more_of_first: 20_021 };
-        self.server.database("crowded", async |admin| data::fill(admin, size).await).await
+        let size = Size {
+            tenants: 1000,
+            contacts: 979,
+            more_of_first: 20_021,
+        };
+        self.server
+            .database("crowded", async |admin| data::fill(admin, size).await)
+            .await
     }
 
     /// A function's routes on a socket; returns the port.
     fn serve(&self, function: &str, database: Option<Value>, more: Value) -> Result<(Running, u16)> {
-        start_server("bench-served", json!({ "function": function, "database": database, "aws_endpoint": self.aws }), more)
+        start_server(
+            "bench-served",
+            json!({ "function": function, "database": database, "aws_endpoint": self.aws }),
+            more,
+        )
     }
 }
 
@@ -91,13 +101,28 @@ async fn main() -> Result<()> {
     if sections.is_empty() {
         sections = SECTIONS.map(str::to_owned).to_vec();
     }
-    packages::build(&["bench".to_owned(), "contacts-function".to_owned(), "webhooks-function".to_owned()])?;
+    packages::build(&[
+        "bench".to_owned(),
+        "contacts-function".to_owned(),
+        "webhooks-function".to_owned(),
+    ])?;
     complain("Starting Postgres");
     let server = Server::start(admin_url.as_deref()).await?;
     server.durable(false).await?;
-    let size = Size { tenants: 1, contacts: 60, more_of_first: 0 };
-    let lonely = server.database("lonely", async |admin| data::fill(admin, size).await).await?;
-    let bench = Bench { aws: aws::start(secrets(&server, &lonely)?)?, server, lonely, rounds };
+    let size = Size {
+        tenants: 1,
+        contacts: 60,
+        more_of_first: 0,
+    };
+    let lonely = server
+        .database("lonely", async |admin| data::fill(admin, size).await)
+        .await?;
+    let bench = Bench {
+        aws: aws::start(secrets(&server, &lonely)?)?,
+        server,
+        lonely,
+        rounds,
+    };
     let mut table = Table::default();
     for section in &sections {
         complain(&format!("Measuring {section}"));
@@ -125,7 +150,10 @@ fn secrets(server: &Server, database: &str) -> Result<HashMap<String, String>> {
         ("GLOBAL_ACCOUNTS_SECRET", global),
         ("DATABASE_SECRET", server.app_settings(database, None, 4)),
     ];
-    Ok(named.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect())
+    Ok(named
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+        .collect())
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the tool is for")]

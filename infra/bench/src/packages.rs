@@ -30,15 +30,30 @@ pub fn measure(table: &mut Table) -> Result<()> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     names.sort();
-    build(&names.iter().map(|name| format!("{name}-function")).collect::<Vec<_>>())?;
+    build(
+        &names
+            .iter()
+            .map(|name| format!("{name}-function"))
+            .collect::<Vec<_>>(),
+    )?;
     for name in ["bench-floor-bare".to_owned()].into_iter().chain(names) {
         let bytes = fs::read(binary(&name)?).with_context(|| name.clone())?;
         let mut zip = DeflateEncoder::new(Vec::new(), Compression::default());
         zip.write_all(&bytes)?;
         let mib = |bytes: usize| f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) / f64::from(1 << 20);
-        let target = if name.starts_with("bench") { Target::None } else { Target::AtMost(8.0) };
+        let target = if name.starts_with("bench") {
+            Target::None
+        } else {
+            Target::AtMost(8.0)
+        };
         let detail = format!("{:.1} MiB before", mib(bytes.len()));
-        table.add(format!("package of `{name}`"), target, mib(zip.finish()?.len()), " MiB", detail);
+        table.add(
+            format!("package of `{name}`"),
+            target,
+            mib(zip.finish()?.len()),
+            " MiB",
+            detail,
+        );
     }
     Ok(())
 }

@@ -26,11 +26,25 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     let database = bench.crowded().await?;
     let settings = bench.server.app_settings(&database, None, POOL);
     let token = data::token(1)?;
-    let minimal = |authorise: bool| start_server("bench-minimal", json!({ "database": settings }), json!({ "authorise": authorise }));
-    let started = [bench.serve("contacts", Some(settings.clone()), json!({}))?, minimal(false)?, minimal(true)?];
+    let minimal = |authorise: bool| {
+        start_server(
+            "bench-minimal",
+            json!({ "database": settings }),
+            json!({ "authorise": authorise }),
+        )
+    };
+    let started = [
+        bench.serve("contacts", Some(settings.clone()), json!({}))?,
+        minimal(false)?,
+        minimal(true)?,
+    ];
     let mut peers = Vec::new();
     for (process, port) in started {
-        peers.push(Peer { process, port, paths: paths(port, &token)? });
+        peers.push(Peer {
+            process,
+            port,
+            paths: paths(port, &token)?,
+        });
     }
     same_answers(&peers, &token)?;
     let get = |path: &str| request("GET", path, &[("authorization", &format!("Bearer {token}"))], b"");
@@ -48,7 +62,10 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
                 }
             }
         }
-        let tokens = (2..).take(CREATORS as usize).map(data::token).collect::<Result<Vec<_>>>()?;
+        let tokens = (2..)
+            .take(CREATORS as usize)
+            .map(data::token)
+            .collect::<Result<Vec<_>>>()?;
         let compared = compare(bench, &peers, connections, 201, &|_| {
             let tokens = tokens.clone();
             Box::new(move |serial| create(&tokens[(serial % CREATORS) as usize], serial))
@@ -63,7 +80,13 @@ struct Compared(Vec<Vec<(Round, Duration)>>);
 
 type MakeAsk<'a> = &'a dyn Fn(&Peer) -> Box<dyn Fn(u32) -> Vec<u8> + Sync>;
 
-fn compare(bench: &Bench, peers: &[Peer], connections: usize, status: u16, make: MakeAsk<'_>) -> Result<Compared> {
+fn compare(
+    bench: &Bench,
+    peers: &[Peer],
+    connections: usize,
+    status: u16,
+    make: MakeAsk<'_>,
+) -> Result<Compared> {
     let mut all: Vec<Vec<_>> = peers.iter().map(|_| Vec::new()).collect();
     for number in 0..=bench.rounds {
         for (peer, rounds) in peers.iter().zip(&mut all) {
@@ -87,15 +110,28 @@ impl Compared {
 
     /// The median over the rounds of what peer 0 did by what another did right after.
     fn ratio(&self, peer: usize, figure: impl Fn(&(Round, Duration)) -> f64) -> f64 {
-        median(self.0[0].iter().zip(&self.0[peer]).map(|(ours, theirs)| figure(ours) / figure(theirs)))
+        median(
+            self.0[0]
+                .iter()
+                .zip(&self.0[peer])
+                .map(|(ours, theirs)| figure(ours) / figure(theirs)),
+        )
     }
 
     fn report(&self, table: &mut Table, what: &str, connections: usize) {
         let [ours, minimal, checked] = [0, 1, 2].map(|peer| self.median(peer, Round::rate));
         let ratio = self.ratio(1, |(round, _)| round.rate());
         let fair = self.ratio(2, |(round, _)| round.rate());
-        let detail = format!("{ours:.0} ÷ {minimal:.0} a second; {fair:.2}× of one that also checks session and permission ({checked:.0})");
-        table.add(format!("{what}, {connections} connections ÷ minimal handler"), Target::AtLeast(0.8), ratio, "×", detail);
+        let detail = format!(
+            "{ours:.0} ÷ {minimal:.0} a second; {fair:.2}× of one that also checks session and permission ({checked:.0})"
+        );
+        table.add(
+            format!("{what}, {connections} connections ÷ minimal handler"),
+            Target::AtLeast(0.8),
+            ratio,
+            "×",
+            detail,
+        );
     }
 
     fn report_cpu(&self, table: &mut Table, connections: usize) {
@@ -111,15 +147,28 @@ impl Compared {
 fn beside_sql(table: &mut Table, peers: &[Peer], token: &str, list: &Compared) -> Result<()> {
     let mut floors = Vec::new();
     for _ in 0..5 {
-        let hello = load::round(peers[1].port, 1, TIME / 2, 200, &|_| request("GET", "/hello", &[], b""))?.p50();
+        let hello = load::round(peers[1].port, 1, TIME / 2, 200, &|_| {
+            request("GET", "/hello", &[], b"")
+        })?
+        .p50();
         let sql: f64 = String::from_utf8(ask(peers[1].port, "GET", "/sql", token)?.body)?.parse()?;
         floors.push((hello, sql));
     }
-    let [hello, sql] = [median(floors.iter().map(|floor| floor.0)), median(floors.iter().map(|floor| floor.1))];
+    let [hello, sql] = [
+        median(floors.iter().map(|floor| floor.0)),
+        median(floors.iter().map(|floor| floor.1)),
+    ];
     let ours = list.median(0, Round::p50);
     let minimal = list.median(1, Round::p50);
-    let detail = format!("{ours:.0} µs ÷ ({hello:.0} + {sql:.0}) µs; the minimal handler takes {minimal:.0} µs");
-    table.add("p50 of the list ÷ (hello + its SQL, prepared)", Target::AtMost(1.3), ours / (hello + sql), "×", detail);
+    let detail =
+        format!("{ours:.0} µs ÷ ({hello:.0} + {sql:.0}) µs; the minimal handler takes {minimal:.0} µs");
+    table.add(
+        "p50 of the list ÷ (hello + its SQL, prepared)",
+        Target::AtMost(1.3),
+        ours / (hello + sql),
+        "×",
+        detail,
+    );
     Ok(())
 }
 
@@ -129,13 +178,25 @@ fn create(token: &str, serial: u32) -> Vec<u8> {
         "channels": [{ "type": "phone", "value": data::phone(0, serial) }],
     });
     let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
     request("POST", "/v1/contacts", &headers, body.to_string().as_bytes())
 }
 
 fn ask(port: u16, method: &str, path: &str, token: &str) -> Result<Message> {
-    let answer = Connection::open(port)?.ask(&request(method, path, &[("authorization", &format!("Bearer {token}"))], b""))?;
-    ensure!(answer.status() == 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+    let answer = Connection::open(port)?.ask(&request(
+        method,
+        path,
+        &[("authorization", &format!("Bearer {token}"))],
+        b"",
+    ))?;
+    ensure!(
+        answer.status() == 200,
+        "{path}: {}",
+        String::from_utf8_lossy(&answer.body)
+    );
     Ok(answer)
 }
 
@@ -146,9 +207,15 @@ pub fn paths(port: u16, token: &str) -> Result<[String; 3]> {
     let mut record = String::new();
     for page in 1..400 {
         let body: Value = serde_json::from_slice(&ask(port, "GET", &path, token)?.body)?;
-        let cursor = body["next_cursor"].as_str().with_context(|| format!("page {page} is the last"))?;
+        let cursor = body["next_cursor"]
+            .as_str()
+            .with_context(|| format!("page {page} is the last"))?;
         // Ours is opaque; the minimal handler's is a piece of a query.
-        path = if cursor.contains('=') { format!("{list}?{cursor}") } else { format!("{list}?cursor={cursor}") };
+        path = if cursor.contains('=') {
+            format!("{list}?{cursor}")
+        } else {
+            format!("{list}?cursor={cursor}")
+        };
         if page == 1 {
             record = format!("{list}/{}", body["data"][7]["id"].as_str().unwrap_or_default());
         }
@@ -160,14 +227,19 @@ pub fn paths(port: u16, token: &str) -> Result<[String; 3]> {
 fn same_answers(peers: &[Peer], token: &str) -> Result<()> {
     for at in 0..3 {
         let answers = peers.iter().map(|peer| -> Result<Value> {
-            let mut body: Value = serde_json::from_slice(&ask(peer.port, "GET", &peer.paths[at], token)?.body)?;
+            let mut body: Value =
+                serde_json::from_slice(&ask(peer.port, "GET", &peer.paths[at], token)?.body)?;
             if let Some(page) = body.as_object_mut() {
                 page.remove("next_cursor");
             }
             Ok(body)
         });
         let answers = answers.collect::<Result<Vec<_>>>()?;
-        ensure!(answers.iter().all(|answer| *answer == answers[0]), "the peers answer differently: {:?}", peers[0].paths[at]);
+        ensure!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "the peers answer differently: {:?}",
+            peers[0].paths[at]
+        );
     }
     Ok(())
 }

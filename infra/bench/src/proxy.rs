@@ -35,7 +35,9 @@ fn forward(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
         let mut chunk = vec![0; 64 * 1024];
         while let Ok(count) = from.read(&mut chunk)
             && count > 0
-            && sender.send((Instant::now() + delay, chunk[..count].to_vec())).is_ok()
+            && sender
+                .send((Instant::now() + delay, chunk[..count].to_vec()))
+                .is_ok()
         {}
     });
     thread::spawn(move || {

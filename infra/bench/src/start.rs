@@ -43,23 +43,51 @@ pub fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     let medians: Vec<f64> = times.iter().map(|times| median(times.iter().copied())).collect();
     let bare = medians[0];
     for (name, at) in [("contacts", 1), ("webhooks", 5)] {
-        let [clients, secrets, floor, ours] = [medians[at], medians[at + 1], medians[at + 2], medians[at + 3]];
-        let ratio = median(times[at + 3].iter().zip(&times[at + 2]).map(|(ours, floor)| ours / floor));
-        let connect = if name == "contacts" { format!(", connection {:.1}", floor - secrets) } else { String::new() };
+        let [clients, secrets, floor, ours] =
+            [medians[at], medians[at + 1], medians[at + 2], medians[at + 3]];
+        let ratio = median(
+            times[at + 3]
+                .iter()
+                .zip(&times[at + 2])
+                .map(|(ours, floor)| ours / floor),
+        );
+        let connect = if name == "contacts" {
+            format!(", connection {:.1}", floor - secrets)
+        } else {
+            String::new()
+        };
         let shares = format!(
             "{ours:.1} ms ÷ {floor:.1} ms; process and runtime {bare:.1}, SDK clients {:.1}, secrets {:.1}{connect}, the rest {:.1}",
             clients - bare,
             secrets - clients,
             ours - floor,
         );
-        table.add(format!("start of `{name}` ÷ floor"), Target::AtMost(1.2), ratio, "×", shares);
-        table.add(format!("start of `{name}` ÷ bare lambda_http"), Target::None, ours / bare, "×", format!("{bare:.1} ms bare"));
+        table.add(
+            format!("start of `{name}` ÷ floor"),
+            Target::AtMost(1.2),
+            ratio,
+            "×",
+            shares,
+        );
+        table.add(
+            format!("start of `{name}` ÷ bare lambda_http"),
+            Target::None,
+            ours / bare,
+            "×",
+            format!("{bare:.1} ms bare"),
+        );
     }
     for name in ["contacts", "webhooks"] {
         let (_, running) = lambda.time(&(name, &[]))?;
         thread::sleep(Duration::from_millis(300));
         let mib = f64::from(running.resident_kib()?) / 1024.0;
-        table.add(format!("idle memory of `{name}`"), Target::AtMost(40.0), mib, " MiB", "RSS while it waits for its first invocation");
+        table.add(
+            format!("idle memory of `{name}`"),
+            Target::AtMost(40.0),
+            mib,
+            " MiB",
+            "RSS while it waits for its first invocation",
+        );
     }
     Ok(())
 }
@@ -72,7 +100,13 @@ fn phone_numbers(table: &mut Table) {
         (started.elapsed().as_secs_f64() * 1000.0, phone)
     };
     let (first, second) = (parse().0, parse().0);
-    table.add("first phone number of a process", Target::None, first, " ms", format!("{second:.4} ms from then on"));
+    table.add(
+        "first phone number of a process",
+        Target::None,
+        first,
+        " ms",
+        format!("{second:.4} ms from then on"),
+    );
 }
 
 /// Lambda's side of a function.
@@ -91,7 +125,11 @@ impl Lambda {
             }
             None
         })?;
-        Ok(Self { port, asked, aws: bench.aws.clone() })
+        Ok(Self {
+            port,
+            asked,
+            aws: bench.aws.clone(),
+        })
     }
 
     /// How long a binary takes to ask for its first invocation.
@@ -99,7 +137,10 @@ impl Lambda {
         let mut command = Command::new(binary(name)?);
         command.args(*arguments).env_clear();
         for (name, value) in [
-            ("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", self.port).as_str()),
+            (
+                "AWS_LAMBDA_RUNTIME_API",
+                format!("127.0.0.1:{}", self.port).as_str(),
+            ),
             ("AWS_LAMBDA_FUNCTION_NAME", name),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
@@ -112,18 +153,30 @@ impl Lambda {
             ("TOKEN_ISSUER", bench::ISSUER),
             ("STATE_TABLE", "state"),
             ("BUCKET", "bench"),
-            ("INBOUND_WEBHOOKS_QUEUE_URL", "http://127.0.0.1/bench/inbound-webhooks"),
+            (
+                "INBOUND_WEBHOOKS_QUEUE_URL",
+                "http://127.0.0.1/bench/inbound-webhooks",
+            ),
             ("WEBHOOKS_URL", "http://127.0.0.1"),
         ] {
             command.env(name, value);
         }
-        for secret in ["DATABASE", "TOKEN_KEYS", "DATA_KEYS", "EDGE_KEYS", "GLOBAL_ACCOUNTS"] {
+        for secret in [
+            "DATABASE",
+            "TOKEN_KEYS",
+            "DATA_KEYS",
+            "EDGE_KEYS",
+            "GLOBAL_ACCOUNTS",
+        ] {
             command.env(format!("{secret}_SECRET"), format!("{secret}_SECRET"));
         }
         while self.asked.try_recv().is_ok() {}
         let started = Instant::now();
         let running = Running::start(&mut command, None)?;
-        let asked = self.asked.recv_timeout(Duration::from_secs(20)).with_context(|| format!("{name} never asked"))?;
+        let asked = self
+            .asked
+            .recv_timeout(Duration::from_secs(20))
+            .with_context(|| format!("{name} never asked"))?;
         Ok((asked.duration_since(started), running))
     }
 }

@@ -25,8 +25,21 @@ pub struct Table(Vec<Row>);
 
 impl Table {
     /// Adds a figure, and shows it at once: the whole takes minutes.
-    pub fn add(&mut self, what: impl Into<String>, target: Target, value: f64, unit: &'static str, detail: impl Into<String>) {
-        let row = Row { what: what.into(), target, value, unit, detail: detail.into() };
+    pub fn add(
+        &mut self,
+        what: impl Into<String>,
+        target: Target,
+        value: f64,
+        unit: &'static str,
+        detail: impl Into<String>,
+    ) {
+        let row = Row {
+            what: what.into(),
+            target,
+            value,
+            unit,
+            detail: detail.into(),
+        };
         crate::complain(&format!("  {row}"));
         self.0.push(row);
     }
@@ -50,19 +63,32 @@ impl Row {
 
 impl Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, value, unit, detail, .. } = self;
+        let Self {
+            what,
+            value,
+            unit,
+            detail,
+            ..
+        } = self;
         let target = match self.target {
             Target::AtMost(most) => format!("≤ {most}{unit}"),
             Target::AtLeast(least) => format!("≥ {least}{unit}"),
             Target::None => String::new(),
         };
-        write!(f, "| {what} | {target} | {value:.2}{unit} | {} | {detail} |", self.verdict())
+        write!(
+            f,
+            "| {what} | {target} | {value:.2}{unit} | {} | {detail} |",
+            self.verdict()
+        )
     }
 }
 
 impl Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| what | target | measured | | how it came about |\n|---|---|---|---|---|")?;
+        writeln!(
+            f,
+            "| what | target | measured | | how it came about |\n|---|---|---|---|---|"
+        )?;
         self.0.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }

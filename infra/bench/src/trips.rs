@@ -14,9 +14,16 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     let far = proxy::start(bench.server.port(), ONE_WAY)?;
     let settings = bench.server.app_settings(&bench.lonely, Some(far), 1);
     let (_contacts, port) = bench.serve("contacts", Some(settings.clone()), json!({}))?;
-    let mut client = Client { connection: Connection::open(port)?, token: data::token(1)?, serial: 0 };
+    let mut client = Client {
+        connection: Connection::open(port)?,
+        token: data::token(1)?,
+        serial: 0,
+    };
     let first = client.ask("GET", "/v1/contacts", None, &Value::Null)?.1;
-    let contact = format!("/v1/contacts/{}", first["data"][0]["id"].as_str().unwrap_or_default());
+    let contact = format!(
+        "/v1/contacts/{}",
+        first["data"][0]["id"].as_str().unwrap_or_default()
+    );
 
     let list = client.trips(|client| client.ask("GET", "/v1/contacts", None, &Value::Null))?;
     row(table, "list of contacts", 2.0, list);
@@ -28,7 +35,12 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     row(table, "create with an Idempotency-Key", 3.0, create);
     let patch = client.trips(|client| {
         client.serial += 1;
-        client.ask("PATCH", &contact, None, &json!({ "job_title": format!("Job {}", client.serial) }))
+        client.ask(
+            "PATCH",
+            &contact,
+            None,
+            &json!({ "job_title": format!("Job {}", client.serial) }),
+        )
     })?;
     row(table, "patch of a contact", 3.0, patch);
 
@@ -37,7 +49,10 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     client.connection = Connection::open(port)?;
     client.ask("POST", "/bench/inbound", None, &Value::Null)?;
     let listed = client.ask("GET", "/v1/conversations", None, &Value::Null)?.1;
-    let messages = format!("/v1/conversations/{}/messages", listed["data"][0]["id"].as_str().unwrap_or_default());
+    let messages = format!(
+        "/v1/conversations/{}/messages",
+        listed["data"][0]["id"].as_str().unwrap_or_default()
+    );
     let reply = client.trips(|client| client.ask("POST", &messages, None, &json!({ "body": "Hello" })))?;
     row(table, "reply in a conversation", 3.0, reply);
     Ok(())
@@ -45,7 +60,13 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
 
 fn row(table: &mut Table, what: &str, most: f64, trips: f64) {
     let detail = "elapsed ÷ 20 ms, less the part of a trip that the work itself takes";
-    table.add(format!("round trips: {what}"), Target::AtMost(most), trips, "", detail);
+    table.add(
+        format!("round trips: {what}"),
+        Target::AtMost(most),
+        trips,
+        "",
+        detail,
+    );
 }
 
 struct Client {
@@ -73,11 +94,24 @@ impl Client {
         self.ask("POST", "/v1/contacts", key.as_deref(), &body)
     }
 
-    fn ask(&mut self, method: &str, path: &str, key: Option<&str>, body: &Value) -> Result<(Duration, Value)> {
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> Result<(Duration, Value)> {
         let bearer = format!("Bearer {}", self.token);
-        let mut headers = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let mut headers = vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
         headers.extend(key.map(|key| ("idempotency-key", key)));
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let request = request(method, path, &headers, body.as_bytes());
         let sent = Instant::now();
         let answer = self.connection.ask(&request)?;

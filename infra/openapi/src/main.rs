@@ -33,14 +33,20 @@ fn handler_comments(functions: &Path) -> Result<BTreeMap<String, String>> {
     let mut comments = BTreeMap::new();
     for function in std::fs::read_dir(functions)? {
         let function = function?;
-        let crate_name = format!("{}_function", function.file_name().to_string_lossy().replace('-', "_"));
+        let crate_name = format!(
+            "{}_function",
+            function.file_name().to_string_lossy().replace('-', "_")
+        );
         for file in rust_files(&function.path().join("src"))? {
             let source = std::fs::read_to_string(&file)?;
             let parsed = syn::parse_file(&source).with_context(|| file.display().to_string())?;
             let module = module_path(&function.path().join("src"), &file);
             for item in parsed.items {
                 if let Item::Fn(item) = item {
-                    comments.insert(format!("{crate_name}{module}::{}", item.sig.ident), comment(&item.attrs));
+                    comments.insert(
+                        format!("{crate_name}{module}::{}", item.sig.ident),
+                        comment(&item.attrs),
+                    );
                 }
             }
         }
@@ -65,13 +71,18 @@ fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
 fn module_path(src: &Path, file: &Path) -> String {
     let relative = file.strip_prefix(src).unwrap_or(file).with_extension("");
     let parts = relative.iter().map(|part| part.to_string_lossy().into_owned());
-    parts.filter(|part| part != "lib" && part != "mod").map(|part| format!("::{part}")).collect()
+    parts
+        .filter(|part| part != "lib" && part != "mod")
+        .map(|part| format!("::{part}"))
+        .collect()
 }
 
 fn comment(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text), ..
+            }) => Some(text.value().trim().to_owned()),
             _ => None,
         },
         _ => None,

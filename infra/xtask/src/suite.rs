@@ -9,7 +9,7 @@ use crate::build::cargo;
 use crate::paths::{Paths, Ports};
 use crate::process::{output, starting};
 use crate::step::{say, step};
-use crate::{api, aws, cluster, seed, server, stack};
+use crate::{aws, cluster, server, stack};
 
 /// How many tests passed, failed and were skipped.
 #[derive(Default, Debug, PartialEq)]
@@ -47,9 +47,8 @@ pub fn test(arguments: &[String]) -> Result<()> {
         watch(command, &mut totals)
     });
     clear(&throwaway)?;
-    let outside = stack::start(&developer)
-        .and_then(|()| seed::seed(&api::stack(&developer)?, None))
-        .and_then(|_| watch(runner(nextest, true, arguments), &mut totals));
+    let outside =
+        stack::start(&developer).and_then(|()| watch(runner(nextest, true, arguments), &mut totals));
     if !was_up {
         stack::down(&developer);
     }

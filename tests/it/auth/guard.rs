@@ -18,8 +18,14 @@ async fn of_fifty_guesses_at_once_five_are_looked_at() {
     for email in [&company.email, &unknown] {
         let guess = json!({ "email": email, "password": "violet tram lanterm" });
         let answers = join_all((0..50).map(|_| company.post("login", &guess))).await;
-        assert_eq!((with_status(&answers, 401), with_status(&answers, 429)), (5, 45), "{email}");
-        let right = company.post("login", &json!({ "email": email, "password": PASSWORD })).await;
+        assert_eq!(
+            (with_status(&answers, 401), with_status(&answers, 429)),
+            (5, 45),
+            "{email}"
+        );
+        let right = company
+            .post("login", &json!({ "email": email, "password": PASSWORD }))
+            .await;
         let wait: i64 = right.headers["retry-after"].parse().unwrap();
         assert!((595..=601).contains(&wait), "{wait}");
         right.expect_code(429, "RATE_LIMITED");
@@ -33,7 +39,10 @@ async fn a_right_password_starts_the_count_anew() {
     let company = Company::new().await;
     for _ in 0..2 {
         for _ in 0..4 {
-            company.log_in("violet tram lanterm").await.expect_code(401, "AUTH_INVALID_CREDENTIALS");
+            company
+                .log_in("violet tram lanterm")
+                .await
+                .expect_code(401, "AUTH_INVALID_CREDENTIALS");
         }
         company.log_in(PASSWORD).await.expect(200);
     }
@@ -45,13 +54,25 @@ async fn guesses_in_one_company_lock_nobody_in_another() {
     let body = json!({ "tenant_name": "Second", "full_name": "Mona Ali", "email": company.email, "password": PASSWORD });
     let second = company.post("signup", &body).await.expect(201);
     let attempt = async |tenant: &serde_json::Value, password: &str| {
-        company.post("login", &json!({ "email": company.email, "password": password, "tenant": tenant })).await.status
+        company
+            .post(
+                "login",
+                &json!({ "email": company.email, "password": password, "tenant": tenant }),
+            )
+            .await
+            .status
     };
     let (one, two) = (&company.signed_up["tenant"], &second["tenant"]);
     for name in ["slug", "id", "slug", "id", "slug"] {
         assert_eq!(attempt(&one[name], "violet tram lanterm").await, 401);
     }
-    assert_eq!((attempt(&one["id"], PASSWORD).await, attempt(&one["slug"], PASSWORD).await), (429, 429));
+    assert_eq!(
+        (
+            attempt(&one["id"], PASSWORD).await,
+            attempt(&one["slug"], PASSWORD).await
+        ),
+        (429, 429)
+    );
     assert_eq!(attempt(&two["slug"], PASSWORD).await, 200);
 }
 
@@ -59,17 +80,34 @@ async fn guesses_in_one_company_lock_nobody_in_another() {
 async fn one_address_may_do_so_much_and_no_more() {
     let company = Company::new().await;
     let mut limits = Limits::DEFAULT;
-    (limits.logins.capacity, limits.signups.capacity, limits.refreshes.capacity) = (10, 2, 10);
+    (
+        limits.logins.capacity,
+        limits.signups.capacity,
+        limits.refreshes.capacity,
+    ) = (10, 2, 10);
     let api = company.with_limits(limits).await;
     let allowed = async |ip: &str, verb: &str, bodies: Vec<serde_json::Value>| {
         let statuses = join_all(bodies.iter().map(|body| post_from(&api, ip, verb, body))).await;
-        assert!(statuses.iter().all(|status| [201, 401, 429].contains(status)), "{statuses:?}");
+        assert!(
+            statuses.iter().all(|status| [201, 401, 429].contains(status)),
+            "{statuses:?}"
+        );
         statuses.iter().filter(|status| **status != 429).count()
     };
-    let logins = (0..15).map(|n| json!({ "email": format!("x{n}@example.com"), "password": "violet tram lanterm" }));
-    assert_eq!(allowed("198.51.100.1", "login", logins.clone().collect()).await, 10, "though each address was tried once");
-    assert_eq!(allowed("198.51.100.2", "login", logins.take(1).collect()).await, 1, "another address is not concerned");
-    let signup = json!({ "tenant_name": "T", "full_name": "F", "email": "s@example.com", "password": PASSWORD });
+    let logins =
+        (0..15).map(|n| json!({ "email": format!("x{n}@example.com"), "password": "violet tram lanterm" }));
+    assert_eq!(
+        allowed("198.51.100.1", "login", logins.clone().collect()).await,
+        10,
+        "though each address was tried once"
+    );
+    assert_eq!(
+        allowed("198.51.100.2", "login", logins.take(1).collect()).await,
+        1,
+        "another address is not concerned"
+    );
+    let signup =
+        json!({ "tenant_name": "T", "full_name": "F", "email": "s@example.com", "password": PASSWORD });
     assert_eq!(allowed("198.51.100.1", "signup", vec![signup; 4]).await, 2);
     let refreshes = (0..15).map(|_| json!({ "refresh_token": RefreshToken::generate().unwrap().expose() }));
     assert_eq!(allowed("198.51.100.1", "refresh", refreshes.collect()).await, 10);
@@ -84,7 +122,8 @@ async fn without_counters_nobody_guesses_and_sessions_go_on() {
     assert!(answer.headers.contains_key("retry-after"));
     answer.expect_code(503, "UNAVAILABLE");
     assert_eq!(post_from(&api, "198.51.100.1", "login", &login).await, 503);
-    let signup = json!({ "tenant_name": "T", "full_name": "F", "email": "s@example.com", "password": PASSWORD });
+    let signup =
+        json!({ "tenant_name": "T", "full_name": "F", "email": "s@example.com", "password": PASSWORD });
     assert_eq!(post_from(&api, "198.51.100.1", "signup", &signup).await, 503);
     let refresh = json!({ "refresh_token": company.signed_up["refresh_token"] });
     assert_eq!(post_from(&api, "198.51.100.1", "refresh", &refresh).await, 200);

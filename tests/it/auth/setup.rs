@@ -3,14 +3,21 @@
 use crate::support::{AUDIENCE, Answer, Api, ISSUER, Login, World, pkcs8, public_key, verifier};
 use auth_function::{App, Guard, Limits, Tokens};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use axum::body::Body;
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use cloud::Cloud;
 use config::Env;
 use jiff::SignedDuration;
 use kernel::{Clock, TenantId};
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequestContext, ApiGatewayV2httpRequestContextHttpDescription};
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayV2httpRequestContext, ApiGatewayV2httpRequestContextHttpDescription,
+};
 use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,9 +35,13 @@ pub struct Company {
     pub signed_up: Value,
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are told by their environment which AWS to use")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by their environment which AWS to use"
+)]
 fn endpoint() -> String {
-    std::env::var("M3_TEST_AWS_ENDPOINT").expect("M3_TEST_AWS_ENDPOINT is not set; `cargo xtask test` sets it")
+    std::env::var("M3_TEST_AWS_ENDPOINT")
+        .unwrap_or_else(|_| panic!("M3_TEST_AWS_ENDPOINT is not set; `cargo xtask test` sets it"))
 }
 
 fn cloud(endpoint: &str) -> Cloud {
@@ -51,34 +62,64 @@ async fn state_table() -> String {
         .endpoint_url(endpoint())
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
     let name = format!("state-{}", testkit::unique());
-    let mut request = aws_sdk_dynamodb::Client::from_conf(settings.build()).create_table().table_name(&name);
+    let mut request = aws_sdk_dynamodb::Client::from_conf(settings.build())
+        .create_table()
+        .table_name(&name);
     for (column, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-        let text = AttributeDefinition::builder().attribute_name(column).attribute_type(ScalarAttributeType::S).build().unwrap();
-        let key = KeySchemaElement::builder().attribute_name(column).key_type(kind).build().unwrap();
+        let text = AttributeDefinition::builder()
+            .attribute_name(column)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .unwrap();
+        let key = KeySchemaElement::builder()
+            .attribute_name(column)
+            .key_type(kind)
+            .build()
+            .unwrap();
         request = request.attribute_definitions(text).key_schema(key);
     }
-    request.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    request
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .unwrap();
     name
 }
 
 /// The keys that `support` verifies with, as the secrets hold them.
 pub fn tokens() -> Tokens {
-    let signing = json!({ "active": "test", "keys": [{ "kid": "test", "private_key": STANDARD.encode(pkcs8()) }] });
-    let published = json!({ "keys": [{ "kid": "test", "public_key": URL_SAFE_NO_PAD.encode(public_key()) }] });
-    let (signing, published) = (serde_json::from_value(signing).unwrap(), serde_json::from_value(published).unwrap());
+    let signing =
+        json!({ "active": "test", "keys": [{ "kid": "test", "private_key": STANDARD.encode(pkcs8()) }] });
+    let published =
+        json!({ "keys": [{ "kid": "test", "public_key": URL_SAFE_NO_PAD.encode(public_key()) }] });
+    let (signing, published) = (
+        serde_json::from_value(signing).unwrap(),
+        serde_json::from_value(published).unwrap(),
+    );
     Tokens::new(&signing, &published, ISSUER, AUDIENCE).unwrap()
 }
 
 impl Company {
     pub async fn new() -> Self {
         let test = testkit::database::database_with(Clock::fixed(Clock::system().now())).await;
-        let world = World { test, tenant: TenantId(testkit::unique()) };
+        let world = World {
+            test,
+            tenant: TenantId(testkit::unique()),
+        };
         let api = function(&world, &endpoint(), &state_table().await, Limits::DEFAULT);
         let email = format!("mona-{}@example.com", testkit::unique());
         let body = json!({ "tenant_name": "Nile Homes", "full_name": "Mona Ali", "email": email, "password": PASSWORD, "delivery": "body" });
         let signed_up = post(&api, "signup", &[], &body).await.expect(201);
-        let world = World { tenant: TenantId(signed_up["tenant"]["id"].as_str().unwrap().parse().unwrap()), ..world };
-        Self { world, api, email, signed_up }
+        let world = World {
+            tenant: TenantId(signed_up["tenant"]["id"].as_str().unwrap().parse().unwrap()),
+            ..world
+        };
+        Self {
+            world,
+            api,
+            email,
+            signed_up,
+        }
     }
 
     /// The function with `DynamoDB` away.
@@ -92,7 +133,11 @@ impl Company {
     }
 
     pub fn wait(&self, seconds: i64) {
-        self.world.test.db.clock().advance(SignedDuration::from_secs(seconds));
+        self.world
+            .test
+            .db
+            .clock()
+            .advance(SignedDuration::from_secs(seconds));
     }
 
     pub async fn post(&self, verb: &str, body: &Value) -> Answer {
@@ -100,7 +145,11 @@ impl Company {
     }
 
     pub async fn log_in(&self, password: &str) -> Answer {
-        self.post("login", &json!({ "email": self.email, "password": password, "delivery": "body" })).await
+        self.post(
+            "login",
+            &json!({ "email": self.email, "password": password, "delivery": "body" }),
+        )
+        .await
     }
 
     pub async fn refresh(&self, token: &Value) -> Answer {
@@ -111,18 +160,28 @@ impl Company {
     pub fn login(&self, answer: &Value) -> Login {
         let token = answer["access_token"].as_str().unwrap().to_owned();
         let claims = verifier().verify(&token, self.world.test.db.clock()).unwrap();
-        Login { user_id: claims.sub, session_id: claims.sid, token }
+        Login {
+            user_id: claims.sub,
+            session_id: claims.sid,
+            token,
+        }
     }
 
     /// What the audit log of the company says was done, oldest first.
     pub async fn actions(&self) -> Vec<String> {
         let sql = "SELECT action FROM audit_logs WHERE tenant_id = $1 ORDER BY seq";
-        let rows = self.world.admin_sql().await.query(sql, &[&self.world.tenant.0]).await.unwrap();
+        let rows = self
+            .world
+            .admin_sql()
+            .await
+            .query(sql, &[&self.world.tenant.0])
+            .await
+            .unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 }
 
-fn function(world: &World, endpoint: &str, table: &str, limits: Limits) -> Api {
+pub fn function(world: &World, endpoint: &str, table: &str, limits: Limits) -> Api {
     let (cloud, db) = (cloud(endpoint), world.test.db.clone());
     let app = App {
         web: Web::new(db.clock().clone(), Some(verifier()), "https://app.test"),
@@ -138,7 +197,8 @@ fn function(world: &World, endpoint: &str, table: &str, limits: Limits) -> Api {
 pub async fn post(api: &Api, verb: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
     let mut all = vec![("content-type", "application/json"), ("user-agent", "Firefox")];
     all.extend_from_slice(headers);
-    api.call("POST", &format!("/v1/auth/{verb}"), &all, body.to_string()).await
+    api.call("POST", &format!("/v1/auth/{verb}"), &all, body.to_string())
+        .await
 }
 
 /// As [`post`], through the gateway from this address.
@@ -151,5 +211,11 @@ pub async fn post_from(api: &Api, ip: &str, verb: &str, body: &Value) -> u16 {
         .header("content-type", "application/json")
         .extension(RequestContext::ApiGatewayV2(context))
         .body(Body::from(body.to_string()));
-    api.0.clone().oneshot(request.unwrap()).await.unwrap().status().as_u16()
+    api.0
+        .clone()
+        .oneshot(request.unwrap())
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
 }

@@ -9,25 +9,69 @@ async fn a_company_signs_up_and_works() {
     let company = Company::new().await;
     let answer = &company.signed_up;
     assert_eq!(answer["tenant"]["name"], "Nile Homes");
-    assert!(answer["tenant"]["slug"].as_str().unwrap().starts_with("nile-homes"));
+    assert!(
+        answer["tenant"]["slug"]
+            .as_str()
+            .unwrap()
+            .starts_with("nile-homes")
+    );
     assert_eq!(answer["user"]["email"], company.email.as_str());
     assert_eq!(answer["user"]["roles"], json!(["super_admin"]));
-    assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("Bearer"), &json!(900)));
+    assert_eq!(
+        (&answer["token_type"], &answer["expires_in"]),
+        (&json!("Bearer"), &json!(900))
+    );
     let mut keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["access_token", "expires_in", "refresh_token", "tenant", "token_type", "user"]);
+    assert_eq!(
+        keys,
+        [
+            "access_token",
+            "expires_in",
+            "refresh_token",
+            "tenant",
+            "token_type",
+            "user"
+        ]
+    );
     assert!(!answer.to_string().contains("argon2") && !answer.to_string().contains(PASSWORD));
 
     let me = company.login(answer);
-    company.world.contacts().post(&me, "/v1/contacts", &json!({ "first_name": "A" })).await.expect(201);
+    company
+        .world
+        .contacts()
+        .post(&me, "/v1/contacts", &json!({ "first_name": "A" }))
+        .await
+        .expect(201);
     company.wait(901);
-    company.world.contacts().get(&me, "/v1/contacts").await.expect_code(401, "TOKEN_EXPIRED");
+    company
+        .world
+        .contacts()
+        .get(&me, "/v1/contacts")
+        .await
+        .expect_code(401, "TOKEN_EXPIRED");
     let again = company.log_in(PASSWORD).await;
     assert_eq!(again.headers["cache-control"], "no-store");
     let again = again.expect(200);
-    assert_eq!((&again["tenant"], &again["user"]), (&answer["tenant"], &answer["user"]));
-    company.world.contacts().get(&company.login(&again), "/v1/contacts").await.expect(200);
-    assert_eq!(company.actions().await.iter().filter(|action| *action == "auth.login").count(), 2);
+    assert_eq!(
+        (&again["tenant"], &again["user"]),
+        (&answer["tenant"], &answer["user"])
+    );
+    company
+        .world
+        .contacts()
+        .get(&company.login(&again), "/v1/contacts")
+        .await
+        .expect(200);
+    assert_eq!(
+        company
+            .actions()
+            .await
+            .iter()
+            .filter(|action| *action == "auth.login")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -50,18 +94,51 @@ async fn bad_signups_are_refused_precisely() {
     ] {
         let mut body = good.clone();
         body[field] = value;
-        let error = company.post("signup", &body).await.expect_code(422, "VALIDATION_FAILED");
+        let error = company
+            .post("signup", &body)
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
         let found = &error["details"]["fields"][0];
-        assert_eq!(format!("{} {}", found["path"].as_str().unwrap(), found["code"].as_str().unwrap()), expected);
+        assert_eq!(
+            format!(
+                "{} {}",
+                found["path"].as_str().unwrap(),
+                found["code"].as_str().unwrap()
+            ),
+            expected
+        );
     }
-    let error = company.post("signup", &json!({ "tenant_name": "", "full_name": "", "email": "", "password": "" })).await;
-    assert_eq!(error.expect_code(422, "VALIDATION_FAILED")["details"]["fields"].as_array().unwrap().len(), 4);
+    let error = company
+        .post(
+            "signup",
+            &json!({ "tenant_name": "", "full_name": "", "email": "", "password": "" }),
+        )
+        .await;
+    assert_eq!(
+        error.expect_code(422, "VALIDATION_FAILED")["details"]["fields"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
     let typed = [("content-type", "application/json")];
     for body in ["", "{", "[]x"] {
-        company.api.call("POST", "/v1/auth/signup", &typed, body).await.expect_code(400, "INVALID_REQUEST");
+        company
+            .api
+            .call("POST", "/v1/auth/signup", &typed, body)
+            .await
+            .expect_code(400, "INVALID_REQUEST");
     }
-    company.api.call("POST", "/v1/auth/signup", &[], "{}").await.expect_code(400, "INVALID_REQUEST");
-    company.api.call("GET", "/v1/auth/signup", &[], "").await.expect_code(405, "METHOD_NOT_ALLOWED");
+    company
+        .api
+        .call("POST", "/v1/auth/signup", &[], "{}")
+        .await
+        .expect_code(400, "INVALID_REQUEST");
+    company
+        .api
+        .call("GET", "/v1/auth/signup", &[], "")
+        .await
+        .expect_code(405, "METHOD_NOT_ALLOWED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,19 +148,33 @@ async fn a_repeated_signup_logs_in_to_what_the_first_made() {
     let body = json!({ "tenant_name": "Delta", "full_name": "Omar", "email": "omar@example.com", "password": PASSWORD, "delivery": "body" });
     let sign_up = async |body: &Value| post(&company.api, "signup", &[("idempotency-key", &key)], body).await;
     let answers = join_all((0..5).map(|_| sign_up(&body))).await;
-    let replays = answers.iter().filter(|answer| answer.headers.contains_key("idempotency-replayed")).count();
+    let replays = answers
+        .iter()
+        .filter(|answer| answer.headers.contains_key("idempotency-replayed"))
+        .count();
     assert_eq!(replays, 4);
     let bodies: Vec<Value> = answers.into_iter().map(|answer| answer.expect(201)).collect();
     for other in &bodies[1..] {
-        assert_eq!((&other["tenant"], &other["user"]), (&bodies[0]["tenant"], &bodies[0]["user"]));
+        assert_eq!(
+            (&other["tenant"], &other["user"]),
+            (&bodies[0]["tenant"], &bodies[0]["user"])
+        );
         assert_ne!(other["refresh_token"], bodies[0]["refresh_token"]);
     }
-    for (field, value) in [("email", "other@example.com"), ("tenant_name", "Nile"), ("password", "violet tram lanterm")] {
+    for (field, value) in [
+        ("email", "other@example.com"),
+        ("tenant_name", "Nile"),
+        ("password", "violet tram lanterm"),
+    ] {
         let mut other = body.clone();
         other[field] = json!(value);
         let answer = sign_up(&other).await;
         assert!(!answer.headers.contains_key("idempotency-replayed"));
-        assert_eq!(answer.expect_code(422, "VALIDATION_FAILED")["details"]["fields"][0]["code"], "reused", "{field}");
+        assert_eq!(
+            answer.expect_code(422, "VALIDATION_FAILED")["details"]["fields"][0]["code"],
+            "reused",
+            "{field}"
+        );
     }
 }
 
@@ -94,7 +185,12 @@ async fn a_failed_login_says_nothing() {
     let slug = company.signed_up["tenant"]["slug"].as_str().unwrap();
     let attempt = async |email: &str, password: &str, tenant: Option<&str>| {
         let began = std::time::Instant::now();
-        let answer = company.post("login", &json!({ "email": email, "password": password, "tenant": tenant })).await;
+        let answer = company
+            .post(
+                "login",
+                &json!({ "email": email, "password": password, "tenant": tenant }),
+            )
+            .await;
         let took = began.elapsed();
         let mut error = answer.expect_code(401, "AUTH_INVALID_CREDENTIALS");
         error["request_id"] = json!(null);
@@ -108,18 +204,44 @@ async fn a_failed_login_says_nothing() {
         attempt(&company.email, PASSWORD, Some("no-such-company")).await,
     ];
     let admin = company.world.admin_sql().await;
-    admin.execute("UPDATE users SET status = 'suspended' WHERE tenant_id = $1", &[&company.world.tenant.0]).await.unwrap();
+    admin
+        .execute(
+            "UPDATE users SET status = 'suspended' WHERE tenant_id = $1",
+            &[&company.world.tenant.0],
+        )
+        .await
+        .unwrap();
     attempts.push(attempt(&company.email, PASSWORD, None).await);
-    admin.execute("UPDATE users SET status = 'active' WHERE tenant_id = $1", &[&company.world.tenant.0]).await.unwrap();
-    admin.execute("UPDATE tenants SET status = 'suspended' WHERE id = $1", &[&company.world.tenant.0]).await.unwrap();
+    admin
+        .execute(
+            "UPDATE users SET status = 'active' WHERE tenant_id = $1",
+            &[&company.world.tenant.0],
+        )
+        .await
+        .unwrap();
+    admin
+        .execute(
+            "UPDATE tenants SET status = 'suspended' WHERE id = $1",
+            &[&company.world.tenant.0],
+        )
+        .await
+        .unwrap();
     attempts.push(attempt(&company.email, PASSWORD, None).await);
     let (first, _) = attempts[0].clone();
     let longest = attempts.iter().map(|(_, took)| *took).max().unwrap();
     for (error, took) in attempts {
         assert_eq!(error, first);
-        assert!(took.as_millis() >= 500, "held until what it failed for can't be told: {took:?} of {longest:?}");
+        assert!(
+            took.as_millis() >= 500,
+            "held until what it failed for can't be told: {took:?} of {longest:?}"
+        );
     }
-    let failures = company.actions().await.into_iter().filter(|action| action == "auth.login_failed").count();
+    let failures = company
+        .actions()
+        .await
+        .into_iter()
+        .filter(|action| action == "auth.login_failed")
+        .count();
     assert_eq!(failures, 4, "the company learns of attempts on its accounts");
 }
 
@@ -129,12 +251,24 @@ async fn bad_logins_are_refused_precisely() {
     for (body, path) in [
         (json!({ "email": "x", "password": "y" }), "email"),
         (json!({ "email": "a@example.com", "password": "" }), "password"),
-        (json!({ "email": "a@example.com", "password": "x".repeat(3000) }), "password"),
-        (json!({ "email": "a@example.com", "password": "x", "tenant": "x".repeat(101) }), "tenant"),
+        (
+            json!({ "email": "a@example.com", "password": "x".repeat(3000) }),
+            "password",
+        ),
+        (
+            json!({ "email": "a@example.com", "password": "x", "tenant": "x".repeat(101) }),
+            "tenant",
+        ),
         (json!({ "email": "a@example.com", "password": null }), "password"),
-        (json!({ "email": "a@example.com", "password": "x", "remember": true }), "remember"),
+        (
+            json!({ "email": "a@example.com", "password": "x", "remember": true }),
+            "remember",
+        ),
     ] {
-        let error = company.post("login", &body).await.expect_code(422, "VALIDATION_FAILED");
+        let error = company
+            .post("login", &body)
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
         assert_eq!(error["details"]["fields"][0]["path"], path, "{body}");
     }
 }
@@ -144,10 +278,16 @@ async fn credentials_of_two_companies_ask_for_the_company() {
     let company = Company::new().await;
     let body = json!({ "tenant_name": "Second", "full_name": "Mona Ali", "email": company.email, "password": PASSWORD, "delivery": "body" });
     let second = company.post("signup", &body).await.expect(201);
-    let error = company.log_in(PASSWORD).await.expect_code(409, "AUTH_TENANT_REQUIRED");
+    let error = company
+        .log_in(PASSWORD)
+        .await
+        .expect_code(409, "AUTH_TENANT_REQUIRED");
     let (one, two) = (&company.signed_up["tenant"], &second["tenant"]);
     let listed = error["details"]["tenants"].as_array().unwrap();
-    assert!(listed.len() == 2 && listed.contains(&one["slug"]) && listed.contains(&two["slug"]), "{listed:?}");
+    assert!(
+        listed.len() == 2 && listed.contains(&one["slug"]) && listed.contains(&two["slug"]),
+        "{listed:?}"
+    );
     for tenant in [one, two] {
         for name in [&tenant["slug"], &tenant["id"]] {
             let body = json!({ "email": company.email, "password": PASSWORD, "tenant": name });

@@ -142,6 +142,13 @@ impl Stack {
             .await
     }
 
+    /// A verified webhook of Meta's.
+    pub fn webhook_of(&self, body: &str, accounts: Vec<VerifiedAccount>) -> Webhook {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let body = WebhookBody::Base64(STANDARD.encode(body));
+        self.webhook(Source::Meta, body, "", accounts).payload
+    }
+
     pub fn webhook(
         &self,
         source: Source,
@@ -333,6 +340,18 @@ macro_rules! client {
 client!(sqs, aws_sdk_sqs);
 client!(dynamodb, aws_sdk_dynamodb);
 
+pub fn s3() -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .endpoint_url(endpoint())
+        .force_path_style(true)
+        .credentials_provider(aws_sdk_s3::config::Credentials::new(
+            "test", "test", None, None, "test",
+        ));
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
 async fn queue() -> String {
     sqs()
         .create_queue()
@@ -344,7 +363,7 @@ async fn queue() -> String {
         .unwrap()
 }
 
-async fn table() -> String {
+pub async fn table() -> String {
     let name = format!("state-{}", digits());
     let key = |name: &str, kind| {
         KeySchemaElement::builder()

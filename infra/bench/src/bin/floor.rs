@@ -19,13 +19,22 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../../../../shared/platform/cloud/sr
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().collect();
-    let (function, upto) = (arguments.get(1).map(String::as_str), arguments.get(2).map(String::as_str));
+    let (function, upto) = (
+        arguments.get(1).map(String::as_str),
+        arguments.get(2).map(String::as_str),
+    );
     let env = Env::from_process();
     let config = sdk_config(&env)?;
     let secrets = aws_sdk_secretsmanager::Client::new(&config);
     let webhook_clients = (function == Some("webhooks")).then(|| {
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-        (aws_sdk_sqs::Client::new(&config), aws_sdk_dynamodb::Client::new(&config), aws_sdk_s3::Client::from_conf(s3))
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            .force_path_style(true)
+            .build();
+        (
+            aws_sdk_sqs::Client::new(&config),
+            aws_sdk_dynamodb::Client::new(&config),
+            aws_sdk_s3::Client::from_conf(s3),
+        )
     });
     let mut connected = None;
     if upto != Some("clients") {
@@ -34,33 +43,59 @@ async fn main() -> Result<(), Error> {
         } else {
             &["DATABASE_SECRET", "TOKEN_KEYS_SECRET", "DATA_KEYS_SECRET"]
         };
-        let ids = variables.iter().map(|name| env.required(name).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
-        let answer = secrets.batch_get_secret_value().set_secret_id_list(Some(ids)).send().await?;
+        let ids = variables
+            .iter()
+            .map(|name| env.required(name).map(str::to_owned))
+            .collect::<Result<Vec<_>, _>>()?;
+        let answer = secrets
+            .batch_get_secret_value()
+            .set_secret_id_list(Some(ids))
+            .send()
+            .await?;
         if upto == Some("all") && function == Some("contacts") {
-            let text = answer.secret_values().iter().find(|value| value.name() == env.optional("DATABASE_SECRET"));
-            let text = text.and_then(|value| value.secret_string()).context("no database secret")?;
+            let text = answer
+                .secret_values()
+                .iter()
+                .find(|value| value.name() == env.optional("DATABASE_SECRET"));
+            let text = text
+                .and_then(|value| value.secret_string())
+                .context("no database secret")?;
             connected = Some(connect(&serde_json::from_str(text)?).await?);
         }
     }
     run(service_fn(async |_: Request| {
         let held = (&webhook_clients, &connected);
-        Ok::<_, Error>(Response::new(Body::from(if held.1.is_some() { "hello" } else { "hello without database" })))
+        Ok::<_, Error>(Response::new(Body::from(if held.1.is_some() {
+            "hello"
+        } else {
+            "hello without database"
+        })))
     }))
     .await
 }
 
 async fn connect(settings: &Database) -> anyhow::Result<tokio_postgres::Client> {
     let mut postgres = tokio_postgres::Config::new();
-    postgres.host(&settings.host).port(settings.port).dbname(&settings.dbname);
-    postgres.user(&settings.username).password(settings.password.expose());
+    postgres
+        .host(&settings.host)
+        .port(settings.port)
+        .dbname(&settings.dbname);
+    postgres
+        .user(&settings.username)
+        .password(settings.password.expose());
     let (client, connection) = postgres.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
 
 fn sdk_config(env: &Env) -> anyhow::Result<SdkConfig> {
-    let credentials =
-        Credentials::new(env.required("AWS_ACCESS_KEY_ID")?, env.required("AWS_SECRET_ACCESS_KEY")?, None, None, "environment");
+    let credentials = Credentials::new(
+        env.required("AWS_ACCESS_KEY_ID")?,
+        env.required("AWS_SECRET_ACCESS_KEY")?,
+        None,
+        None,
+        "environment",
+    );
     Ok(SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(env.required("AWS_REGION")?.to_owned()))
@@ -71,7 +106,12 @@ fn sdk_config(env: &Env) -> anyhow::Result<SdkConfig> {
 }
 
 fn http_client() -> anyhow::Result<SharedHttpClient> {
-    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS).with_native_roots(false);
+    let roots = TrustStore::empty()
+        .with_pem_certificate(AMAZON_ROOTS)
+        .with_native_roots(false);
     let context = TlsContext::builder().with_trust_store(roots).build()?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+    Ok(Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
 }

@@ -24,7 +24,8 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 use web::Claims;
 
-const SET_TENANT: &str = "SELECT set_config('app.current_tenant_id', $1, true), set_config('app.origin', $2, true)";
+const SET_TENANT: &str =
+    "SELECT set_config('app.current_tenant_id', $1, true), set_config('app.origin', $2, true)";
 const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6)";
 macro_rules! select {
     ($rest:literal) => {
@@ -41,8 +42,9 @@ macro_rules! select {
     };
 }
 const LIST: &str = select!("c.archived_at IS NULL ORDER BY c.created_at DESC, c.id DESC LIMIT 51");
-const LIST_AFTER: &str =
-    select!("c.archived_at IS NULL AND (c.created_at, c.id) < ($2, $3) ORDER BY c.created_at DESC, c.id DESC LIMIT 51");
+const LIST_AFTER: &str = select!(
+    "c.archived_at IS NULL AND (c.created_at, c.id) < ($2, $3) ORDER BY c.created_at DESC, c.id DESC LIMIT 51"
+);
 const GET: &str = select!("c.id = $2 AND c.archived_at IS NULL");
 const CREATE: &str = "WITH contact AS (
         INSERT INTO contacts (tenant_id, id, first_name, last_name, name_norm, lifecycle_stage, source, created_at, updated_at)
@@ -55,9 +57,11 @@ const CREATE: &str = "WITH contact AS (
     VALUES ($1, $2, $6, $8, 'phone', $9, $10, $11, true, true)";
 const PUBLISH: &str = "INSERT INTO event_outbox (tenant_id, id, type, entity_id, payload, created_at)
     VALUES ($1, $2, 'contact.created', $3, '{}', $4)";
-const CLAIM_EVENT: &str = "INSERT INTO webhook_event_keys (tenant_id, provider, account_key, external_event_id, created_at)
+const CLAIM_EVENT: &str =
+    "INSERT INTO webhook_event_keys (tenant_id, provider, account_key, external_event_id, created_at)
     VALUES ($1, 'meta', $2, $3, $4) ON CONFLICT DO NOTHING";
-const KEEP_WEBHOOK: &str = "INSERT INTO webhook_events (tenant_id, id, provider, account_key, external_event_id, kind, status,
+const KEEP_WEBHOOK: &str =
+    "INSERT INTO webhook_events (tenant_id, id, provider, account_key, external_event_id, kind, status,
         payload_sealed, received_at, processed_at)
     VALUES ($1, $2, 'meta', $3, $4, 'message', 'processed', $5, $6, $6)";
 
@@ -142,7 +146,9 @@ struct CreateChannel {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let serve = Serve::from_argument()?;
-    let Some(database) = &serve.database else { anyhow::bail!("no database was given") };
+    let Some(database) = &serve.database else {
+        anyhow::bail!("no database was given")
+    };
     let mut sessions = Vec::new();
     for _ in 0..database.max_connections {
         sessions.push(Session::open(database).await?);
@@ -178,8 +184,13 @@ async fn main() -> anyhow::Result<()> {
 impl Session {
     async fn open(settings: &config::Database) -> anyhow::Result<Self> {
         let mut postgres = tokio_postgres::Config::new();
-        postgres.host(&settings.host).port(settings.port).dbname(&settings.dbname);
-        postgres.user(&settings.username).password(settings.password.expose());
+        postgres
+            .host(&settings.host)
+            .port(settings.port)
+            .dbname(&settings.dbname);
+        postgres
+            .user(&settings.username)
+            .password(settings.password.expose());
         let (client, connection) = postgres.connect(NoTls).await?;
         tokio::spawn(connection);
         Ok(Self {
@@ -200,11 +211,20 @@ impl Session {
     async fn enter(&self, app: &App, claims: &Claims, permission: &str) -> Result<(), tokio_postgres::Error> {
         let origin = format!(r#"{{"actor":"user","user_id":"{}"}}"#, claims.sub);
         if app.authorise {
-            let params: Params<'_, 6> =
-                [&claims.tid, &Some(claims.sub), &Some(claims.sid), &Some(permission), &origin, &app.clock.now()];
+            let params: Params<'_, 6> = [
+                &claims.tid,
+                &Some(claims.sub),
+                &Some(claims.sid),
+                &Some(permission),
+                &origin,
+                &app.clock.now(),
+            ];
             self.client.query(&self.enter, &params).await.map(drop)
         } else {
-            self.client.query(&self.set_tenant, &[&claims.tid.to_string(), &origin]).await.map(drop)
+            self.client
+                .query(&self.set_tenant, &[&claims.tid.to_string(), &origin])
+                .await
+                .map(drop)
         }
     }
 }
@@ -215,10 +235,15 @@ impl App {
     }
 
     fn verify(&self, headers: &HeaderMap) -> Answer<Claims> {
-        let header = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let token = header.strip_prefix("Bearer ").ok_or(StatusCode::UNAUTHORIZED)?;
         let decoded = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation);
-        decoded.map(|data| data.claims).map_err(|_| StatusCode::UNAUTHORIZED)
+        decoded
+            .map(|data| data.claims)
+            .map_err(|_| StatusCode::UNAUTHORIZED)
     }
 
     fn contact(&self, tenant: Uuid, row: &Row) -> Answer<Contact> {
@@ -237,8 +262,11 @@ impl App {
     }
 
     fn channels(&self, tenant: Uuid, row: &Row) -> Answer<Vec<Channel>> {
-        let Some(ids) = row.get::<_, Option<Vec<Uuid>>>(9) else { return Ok(Vec::new()) };
-        let (kinds, sealed, primary): (Vec<&str>, Vec<&[u8]>, Vec<bool>) = (row.get(10), row.get(11), row.get(12));
+        let Some(ids) = row.get::<_, Option<Vec<Uuid>>>(9) else {
+            return Ok(Vec::new());
+        };
+        let (kinds, sealed, primary): (Vec<&str>, Vec<&[u8]>, Vec<bool>) =
+            (row.get(10), row.get(11), row.get(12));
         let (opt_in, verified): (Vec<bool>, Vec<Option<Timestamp>>) = (row.get(13), row.get(14));
         let context = format!("{tenant}/contact_channels.value");
         let channels = ids.into_iter().enumerate().map(|(at, id)| {
@@ -259,12 +287,21 @@ fn failed<E>(_: E) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-async fn list(State(app): State<Arc<App>>, headers: HeaderMap, Query(after): Query<After>) -> Answer<Json<Page>> {
+async fn list(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Query(after): Query<After>,
+) -> Answer<Json<Page>> {
     let claims = app.verify(&headers)?;
     let session = app.session();
     let rows = async {
         match (after.at, after.id) {
-            (Some(at), Some(id)) => session.client.query(&session.list_after, &[&claims.tid, &at, &id]).await,
+            (Some(at), Some(id)) => {
+                session
+                    .client
+                    .query(&session.list_after, &[&claims.tid, &at, &id])
+                    .await
+            }
             _ => session.client.query(&session.list, &[&claims.tid]).await,
         }
     };
@@ -275,12 +312,23 @@ async fn list(State(app): State<Arc<App>>, headers: HeaderMap, Query(after): Que
         session.client.batch_execute("COMMIT"),
     )
     .map_err(failed)?;
-    let data = rows.iter().take(50).map(|row| app.contact(claims.tid, row)).collect::<Answer<Vec<_>>>()?;
-    let next_cursor = data.last().filter(|_| rows.len() > 50).map(|last| format!("at={}&id={}", last.created_at, last.id));
+    let data = rows
+        .iter()
+        .take(50)
+        .map(|row| app.contact(claims.tid, row))
+        .collect::<Answer<Vec<_>>>()?;
+    let next_cursor = data
+        .last()
+        .filter(|_| rows.len() > 50)
+        .map(|last| format!("at={}&id={}", last.created_at, last.id));
     Ok(Json(Page { data, next_cursor }))
 }
 
-async fn find(State(app): State<Arc<App>>, headers: HeaderMap, Path(id): Path<Uuid>) -> Answer<Json<Contact>> {
+async fn find(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Path(id): Path<Uuid>,
+) -> Answer<Json<Contact>> {
     let claims = app.verify(&headers)?;
     let session = app.session();
     let params: Params<'_, 2> = [&claims.tid, &id];
@@ -291,7 +339,8 @@ async fn find(State(app): State<Arc<App>>, headers: HeaderMap, Path(id): Path<Uu
         session.client.batch_execute("COMMIT"),
     )
     .map_err(failed)?;
-    app.contact(claims.tid, rows.first().ok_or(StatusCode::NOT_FOUND)?).map(Json)
+    app.contact(claims.tid, rows.first().ok_or(StatusCode::NOT_FOUND)?)
+        .map(Json)
 }
 
 async fn create(
@@ -303,14 +352,33 @@ async fn create(
     let (id, event_id, channel_id, now) = (app.clock.id(), app.clock.id(), app.clock.id(), app.clock.now());
     let channel = body.channels.first().ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
     let phone = Phone::parse(&channel.value).ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let name = format!("{} {}", body.first_name, body.last_name.as_deref().unwrap_or_default());
+    let name = format!(
+        "{} {}",
+        body.first_name,
+        body.last_name.as_deref().unwrap_or_default()
+    );
     let (sort_key, words) = (text::sort_key(&name), text::search_words(&name));
-    let sealed = app.sealer.seal(&format!("{}/contact_channels.value", claims.tid), phone.as_str().as_bytes());
+    let sealed = app.sealer.seal(
+        &format!("{}/contact_channels.value", claims.tid),
+        phone.as_str().as_bytes(),
+    );
     let sealed = sealed.map_err(failed)?.0;
-    let hash = app.sealer.lookup_hash(&format!("{}/phone", claims.tid), phone.as_str());
+    let hash = app
+        .sealer
+        .lookup_hash(&format!("{}/phone", claims.tid), phone.as_str());
     let (tenant, masked) = (claims.tid, phone.masked());
     let params: Params<'_, 11> = [
-        &tenant, &id, &body.first_name, &body.last_name, &sort_key, &now, &words, &channel_id, &sealed, &hash, &masked,
+        &tenant,
+        &id,
+        &body.first_name,
+        &body.last_name,
+        &sort_key,
+        &now,
+        &words,
+        &channel_id,
+        &sealed,
+        &hash,
+        &masked,
     ];
     let event: Params<'_, 4> = [&tenant, &event_id, &id, &now];
     let session = app.session();
@@ -349,12 +417,23 @@ async fn create(
 async fn sql(State(app): State<Arc<App>>, headers: HeaderMap) -> Answer<String> {
     let claims = app.verify(&headers)?;
     let session = app.session();
-    session.client.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
-    session.enter(&app, &claims, "contact.read").await.map_err(failed)?;
+    session
+        .client
+        .batch_execute("BEGIN READ ONLY")
+        .await
+        .map_err(failed)?;
+    session
+        .enter(&app, &claims, "contact.read")
+        .await
+        .map_err(failed)?;
     let mut times = Vec::new();
     for _ in 0..200 {
         let started = Instant::now();
-        session.client.query(&session.list, &[&claims.tid]).await.map_err(failed)?;
+        session
+            .client
+            .query(&session.list, &[&claims.tid])
+            .await
+            .map_err(failed)?;
         times.push(started.elapsed().as_micros());
     }
     session.client.batch_execute("COMMIT").await.map_err(failed)?;
@@ -364,8 +443,15 @@ async fn sql(State(app): State<Arc<App>>, headers: HeaderMap) -> Answer<String> 
 
 /// A webhook written to the database in the request: the signature, then the two rows that make it
 /// known once and kept, in one trip.
-async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Bytes) -> Answer<&'static str> {
-    let header = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok()).unwrap_or_default();
+async fn webhook(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Answer<&'static str> {
+    let header = headers
+        .get("x-hub-signature-256")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let secret = kernel::Secret::new(bench::APP_SECRET.to_owned());
     let ids = providers::meta::webhook::phone_number_ids(&body).map_err(failed)?;
     if !providers::signature::meta(header, &secret, &body) || ids.is_empty() {
@@ -373,7 +459,11 @@ async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::bo
     }
     let tenant = app.tenant.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
     let (id, now) = (app.clock.id(), app.clock.now());
-    let sealed = app.sealer.seal(&format!("{tenant}/webhook_events.payload"), &body).map_err(failed)?.0;
+    let sealed = app
+        .sealer
+        .seal(&format!("{tenant}/webhook_events.payload"), &body)
+        .map_err(failed)?
+        .0;
     let (key, event) = (bench::PHONE_NUMBER_ID, id.to_string());
     let entered = tenant.to_string();
     let enter: Params<'_, 2> = [&entered, &"{}"];

@@ -36,12 +36,18 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn database(serve: &Serve) -> anyhow::Result<Db> {
-    let Some(settings) = &serve.database else { anyhow::bail!("no database was given") };
+    let Some(settings) = &serve.database else {
+        anyhow::bail!("no database was given")
+    };
     Ok(Db::new(settings, bench::sealer()?, Clock::system())?)
 }
 
 fn web() -> anyhow::Result<Web> {
-    Ok(Web::new(Clock::system(), Some(bench::verifier()?), "https://app.invalid"))
+    Ok(Web::new(
+        Clock::system(),
+        Some(bench::verifier()?),
+        "https://app.invalid",
+    ))
 }
 
 fn cloud(serve: &Serve) -> anyhow::Result<Cloud> {
@@ -49,7 +55,10 @@ fn cloud(serve: &Serve) -> anyhow::Result<Cloud> {
         ("AWS_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "bench"),
         ("AWS_SECRET_ACCESS_KEY", "bench"),
-        ("AWS_ENDPOINT_URL", serve.aws_endpoint.as_deref().unwrap_or_default()),
+        (
+            "AWS_ENDPOINT_URL",
+            serve.aws_endpoint.as_deref().unwrap_or_default(),
+        ),
     ]);
     Ok(Cloud::connect(&env)?)
 }
@@ -57,14 +66,19 @@ fn cloud(serve: &Serve) -> anyhow::Result<Cloud> {
 async fn contacts(serve: &Serve) -> anyhow::Result<Router> {
     let db = database(serve)?;
     db.warm_up().await;
-    let app = contacts_function::App { db: db.clone(), web: web()? };
+    let app = contacts_function::App {
+        db: db.clone(),
+        web: web()?,
+    };
     // The texts that the process has prepared, to explain them; asked while it has one connection.
     let statements = get(async move || {
         let sql = "SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%FROM contacts c%'";
         let rows = db.lookup(sql, &[]).await.unwrap_or_default();
         axum::Json(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>())
     });
-    Ok(contacts_function::routes().into_service(app).route("/bench/statements", statements))
+    Ok(contacts_function::routes()
+        .into_service(app)
+        .route("/bench/statements", statements))
 }
 
 fn messaging(serve: &Serve) -> anyhow::Result<Router> {
@@ -77,11 +91,15 @@ fn messaging(serve: &Serve) -> anyhow::Result<Router> {
         events: cloud.queue("http://127.0.0.1/bench/event-outbox"),
     };
     let service = messaging_function::routes().into_service(app.clone());
-    let Some((tenant, account)) = serve.account else { return Ok(service) };
-    let route = post(async move || match receive(&app.db, TenantId(tenant), account).await {
-        Ok(()) => StatusCode::OK,
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    });
+    let Some((tenant, account)) = serve.account else {
+        return Ok(service);
+    };
+    let route = post(
+        async move || match receive(&app.db, TenantId(tenant), account).await {
+            Ok(()) => StatusCode::OK,
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    );
     Ok(service.route("/bench/inbound", route))
 }
 
@@ -89,9 +107,17 @@ fn messaging(serve: &Serve) -> anyhow::Result<Router> {
 #[expect(clippy::disallowed_methods, reason = "stands in for a verified webhook")]
 async fn receive(db: &Db, tenant: TenantId, account_id: Uuid) -> kernel::Result<()> {
     let (id, now) = (db.clock().id(), db.clock().now());
-    let caller = Caller::verified_system(tenant, "bench", Origin { request_id: id.to_string(), ..Origin::default() });
+    let caller = Caller::verified_system(
+        tenant,
+        "bench",
+        Origin {
+            request_id: id.to_string(),
+            ..Origin::default()
+        },
+    );
     // One of 1000 people.
-    let from = Phone::from_provider(&format!("2010{:08}", id.as_u128() % 1000)).ok_or_else(|| Error::internal("no number"))?;
+    let from = Phone::from_provider(&format!("2010{:08}", id.as_u128() % 1000))
+        .ok_or_else(|| Error::internal("no number"))?;
     let message = InboundMessage {
         provider_message_id: id.to_string(),
         channel: Channel::Whatsapp,
@@ -111,7 +137,11 @@ async fn receive(db: &Db, tenant: TenantId, account_id: Uuid) -> kernel::Result<
         raw: serde_json::json!({ "id": id, "type": "text" }),
     };
     let events = [event];
-    db.write(&caller, async |tx| inbound::receive(&tx, Provider::Meta, now, &events).await).await.map(drop)
+    db.write(&caller, async |tx| {
+        inbound::receive(&tx, Provider::Meta, now, &events).await
+    })
+    .await
+    .map(drop)
 }
 
 fn webhooks(serve: &Serve) -> anyhow::Result<Router> {

@@ -6,7 +6,8 @@ use kernel::Result;
 use serde_json::Value;
 use uuid::Uuid;
 
-const INSERT: &str = "INSERT INTO event_outbox (tenant_id, id, type, entity_id, payload, request_id, created_at)
+const INSERT: &str =
+    "INSERT INTO event_outbox (tenant_id, id, type, entity_id, payload, request_id, created_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 /// Writes an event and returns its id. The payload holds ids and codes, never personal data.
@@ -16,6 +17,18 @@ const INSERT: &str = "INSERT INTO event_outbox (tenant_id, id, type, entity_id, 
 pub async fn publish(tx: &Tx, event_type: &str, entity_id: Uuid, payload: &Value) -> Result<Uuid> {
     let (id, now) = (tx.clock().id(), tx.clock().now());
     let request_id = &tx.caller().origin().request_id;
-    tx.execute(INSERT, &[&tx.tenant().0, &id, &event_type, &entity_id, payload, request_id, &now]).await?;
+    tx.execute(
+        INSERT,
+        &[
+            &tx.tenant().0,
+            &id,
+            &event_type,
+            &entity_id,
+            payload,
+            request_id,
+            &now,
+        ],
+    )
+    .await?;
     Ok(id)
 }

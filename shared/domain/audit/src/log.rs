@@ -11,6 +11,14 @@ const RECORD: &str = "SELECT app.audit($1, $2, $3, NULL, $4)";
 ///
 /// # Errors
 /// As the database fails.
-pub async fn record(tx: &Tx, action: &str, entity_type: &str, entity_id: Option<Uuid>, data: &Value) -> Result<()> {
-    tx.execute(RECORD, &[&action, &entity_type, &entity_id, data]).await.map(drop)
+pub async fn record(
+    tx: &Tx,
+    action: &str,
+    entity_type: &str,
+    entity_id: Option<Uuid>,
+    data: &Value,
+) -> Result<()> {
+    tx.execute(RECORD, &[&action, &entity_type, &entity_id, data])
+        .await
+        .map(drop)
 }

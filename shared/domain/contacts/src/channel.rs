@@ -81,12 +81,20 @@ pub struct Address {
 impl Address {
     #[must_use]
     pub fn phone(phone: &Phone) -> Self {
-        Self { normalised: phone.as_str().to_owned(), masked: phone.masked(), kind: "phone" }
+        Self {
+            normalised: phone.as_str().to_owned(),
+            masked: phone.masked(),
+            kind: "phone",
+        }
     }
 
     #[must_use]
     pub fn email(email: &Email) -> Self {
-        Self { normalised: email.normalised.clone(), masked: email.masked(), kind: "email" }
+        Self {
+            normalised: email.normalised.clone(),
+            masked: email.masked(),
+            kind: "email",
+        }
     }
 
     /// The hash that finds it among the tenant's channels.
@@ -128,7 +136,13 @@ impl NewChannel {
     /// The WhatsApp channel of somebody who wrote to us.
     #[must_use]
     pub fn whatsapp(phone: &Phone) -> Self {
-        Self { channel_type: ChannelType::Whatsapp, address: Address::phone(phone), is_primary: true, opt_in: false, opt_in_source: None }
+        Self {
+            channel_type: ChannelType::Whatsapp,
+            address: Address::phone(phone),
+            is_primary: true,
+            opt_in: false,
+            opt_in_source: None,
+        }
     }
 
     /// The channel as it was stored.
@@ -152,20 +166,31 @@ impl NewChannel {
             let path = format!("channels[{index}].value");
             let address = match body.channel_type {
                 ChannelType::Email => Email::parse(&body.value).map(|email| Address::email(&email)),
-                ChannelType::Phone | ChannelType::Whatsapp => Phone::parse(&body.value).map(|phone| Address::phone(&phone)),
+                ChannelType::Phone | ChannelType::Whatsapp => {
+                    Phone::parse(&body.value).map(|phone| Address::phone(&phone))
+                }
             };
             let Some(address) = address else {
                 let message = match body.channel_type {
                     ChannelType::Email => "This is not an e-mail address.",
-                    ChannelType::Phone | ChannelType::Whatsapp => "Give a valid number in E.164, like +201001234567.",
+                    ChannelType::Phone | ChannelType::Whatsapp => {
+                        "Give a valid number in E.164, like +201001234567."
+                    }
                 };
                 validator.reject(path, "invalid", message);
                 continue;
             };
-            if parsed.iter().any(|other| other.channel_type == body.channel_type && other.address == address) {
+            if parsed
+                .iter()
+                .any(|other| other.channel_type == body.channel_type && other.address == address)
+            {
                 validator.reject(path, "repeated", "This channel is there twice.");
             }
-            let source = validator.optional_text(&format!("channels[{index}].opt_in_source"), body.opt_in_source.as_deref(), 200);
+            let source = validator.optional_text(
+                &format!("channels[{index}].opt_in_source"),
+                body.opt_in_source.as_deref(),
+                200,
+            );
             parsed.push(Self {
                 channel_type: body.channel_type,
                 address,
@@ -178,13 +203,22 @@ impl NewChannel {
         parsed
     }
 
-    pub(crate) fn columns(channels: &[Self], sealer: &Sealer, tenant: TenantId, new_id: impl Fn() -> Uuid) -> Result<Columns> {
+    pub(crate) fn columns(
+        channels: &[Self],
+        sealer: &Sealer,
+        tenant: TenantId,
+        new_id: impl Fn() -> Uuid,
+    ) -> Result<Columns> {
         let mut columns = Columns::default();
         for channel in channels {
             let hash = channel.address.hash(sealer, tenant);
             columns.ids.push(new_id());
             columns.types.push(channel.channel_type.as_str());
-            columns.sealed.push(sealer.seal(&seal_context(tenant), channel.address.normalised.as_bytes())?.0);
+            columns.sealed.push(
+                sealer
+                    .seal(&seal_context(tenant), channel.address.normalised.as_bytes())?
+                    .0,
+            );
             columns.masked.push(channel.address.masked.clone());
             columns.claims.push(!columns.hashes.contains(&hash));
             columns.hashes.push(hash);
@@ -200,8 +234,15 @@ impl NewChannel {
 fn choose_primaries(channels: &mut [NewChannel]) {
     for channel_type in [ChannelType::Email, ChannelType::Phone, ChannelType::Whatsapp] {
         let of_type = |channel: &NewChannel| channel.channel_type == channel_type;
-        let chosen = channels.iter().position(|c| of_type(c) && c.is_primary).or_else(|| channels.iter().position(of_type));
-        for (index, channel) in channels.iter_mut().enumerate().filter(|(_, channel)| channel.channel_type == channel_type) {
+        let chosen = channels
+            .iter()
+            .position(|c| of_type(c) && c.is_primary)
+            .or_else(|| channels.iter().position(of_type));
+        for (index, channel) in channels
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, channel)| channel.channel_type == channel_type)
+        {
             channel.is_primary = Some(index) == chosen;
         }
     }
@@ -209,7 +250,9 @@ fn choose_primaries(channels: &mut [NewChannel]) {
 
 /// The channels of a contact's row: arrays in the order the channels were made.
 pub(crate) fn from_row(row: &db::Row, sealer: &Sealer, tenant: TenantId) -> Result<Vec<Channel>> {
-    let Some(ids) = row.get::<_, Option<Vec<Uuid>>>("channel_ids") else { return Ok(Vec::new()) };
+    let Some(ids) = row.get::<_, Option<Vec<Uuid>>>("channel_ids") else {
+        return Ok(Vec::new());
+    };
     let types: Vec<&str> = row.get("channel_types");
     let sealed: Vec<&[u8]> = row.get("channel_values");
     let primary: Vec<bool> = row.get("channel_primary");

@@ -152,8 +152,16 @@ pub struct NewContact {
 
 /// What the list can be sorted by.
 pub static SORTS: &[Sort] = &[
-    Sort { name: "created_at", column: "c.created_at", key: KeyType::Timestamp },
-    Sort { name: "name", column: "c.name_norm", key: KeyType::Text },
+    Sort {
+        name: "created_at",
+        column: "c.created_at",
+        key: KeyType::Timestamp,
+    },
+    Sort {
+        name: "name",
+        column: "c.name_norm",
+        key: KeyType::Text,
+    },
 ];
 
 macro_rules! select {
@@ -218,7 +226,12 @@ const ARCHIVE: &str = "WITH freed AS (
 pub async fn insert(tx: &Tx, new: &NewContact) -> Result<Contact> {
     let (id, now) = (tx.clock().id(), tx.clock().now());
     let channels = insert_row(tx, id, new, now).await?;
-    let channels = new.channels.iter().zip(channels.ids).map(|(channel, id)| channel.stored(id)).collect();
+    let channels = new
+        .channels
+        .iter()
+        .zip(channels.ids)
+        .map(|(channel, id)| channel.stored(id))
+        .collect();
     Ok(Contact {
         id,
         first_name: new.first_name.clone(),
@@ -261,7 +274,10 @@ async fn insert_row(tx: &Tx, id: Uuid, new: &NewContact, now: Timestamp) -> Resu
         &columns.opt_in_sources,
     ];
     let created = json!({ "source": new.source });
-    let (inserted, _) = futures::try_join!(tx.query_one(INSERT, &params), event::publish(tx, "contact.created", id, &created))?;
+    let (inserted, _) = futures::try_join!(
+        tx.query_one(INSERT, &params),
+        event::publish(tx, "contact.created", id, &created)
+    )?;
     if inserted.get::<_, i64>(0) == i64::try_from(columns.ids.len()).unwrap_or(i64::MAX) {
         return Ok(columns);
     }
@@ -279,14 +295,20 @@ async fn duplicate(tx: &Tx, columns: &channel::Columns) -> Result<Error> {
         })
         .collect();
     let contact_id = conflicts.first().map(|conflict| conflict["contact_id"].clone());
-    Ok(Error::new(Code::Duplicate, "Another contact has this phone number or e-mail address.")
-        .with_details(json!({ "contact_id": contact_id, "conflicts": conflicts })))
+    Ok(Error::new(
+        Code::Duplicate,
+        "Another contact has this phone number or e-mail address.",
+    )
+    .with_details(json!({ "contact_id": contact_id, "conflicts": conflicts })))
 }
 
 /// # Errors
 /// 404 when the company has no such contact.
 pub async fn find(tx: &Tx, id: Uuid) -> Result<Contact> {
-    let row = tx.query_opt(FIND, &[&tx.tenant().0, &id]).await?.ok_or_else(Error::not_found)?;
+    let row = tx
+        .query_opt(FIND, &[&tx.tenant().0, &id])
+        .await?
+        .ok_or_else(Error::not_found)?;
     from_row(tx, &row)
 }
 
@@ -295,7 +317,10 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Contact> {
 /// # Errors
 /// As [`find`].
 pub async fn find_for_update(tx: &Tx, id: Uuid) -> Result<Contact> {
-    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?.ok_or_else(Error::not_found)?;
+    let row = tx
+        .query_opt(LOCK, &[&tx.tenant().0, &id])
+        .await?
+        .ok_or_else(Error::not_found)?;
     from_row(tx, &row)
 }
 
@@ -307,7 +332,10 @@ pub async fn list(tx: &Tx, filter: &ContactFilter, page: &PageRequest) -> Result
     let mut sql = Sql::list(tx, LIST, "c");
     sql.only("c.archived_at IS NULL");
     sql.filter_opt("c.owner_user_id = $", filter.owner_user_id);
-    sql.filter_opt("c.lifecycle_stage = $", filter.lifecycle_stage.map(LifecycleStage::as_str));
+    sql.filter_opt(
+        "c.lifecycle_stage = $",
+        filter.lifecycle_stage.map(LifecycleStage::as_str),
+    );
     for word in text::search_words(filter.search.as_deref().unwrap_or("")) {
         sql.filter(
             "c.id IN (SELECT n.contact_id FROM contact_names n WHERE n.tenant_id = c.tenant_id
@@ -327,10 +355,22 @@ pub async fn list(tx: &Tx, filter: &ContactFilter, page: &PageRequest) -> Result
         tx,
         page,
         |row| Ok((row.get::<_, String>("name_norm"), read(row, tx.sealer(), tenant)?)),
-        |(name, contact)| (if by_name { Key::Text(name.clone()) } else { Key::Timestamp(contact.created_at) }, contact.id),
+        |(name, contact)| {
+            (
+                if by_name {
+                    Key::Text(name.clone())
+                } else {
+                    Key::Timestamp(contact.created_at)
+                },
+                contact.id,
+            )
+        },
     );
     let listed = listed.await?;
-    Ok(Page { data: listed.data.into_iter().map(|(_, contact)| contact).collect(), next_cursor: listed.next_cursor })
+    Ok(Page {
+        data: listed.data.into_iter().map(|(_, contact)| contact).collect(),
+        next_cursor: listed.next_cursor,
+    })
 }
 
 fn addresses(filter: &ContactFilter) -> Result<Vec<Address>> {
@@ -340,7 +380,11 @@ fn addresses(filter: &ContactFilter) -> Result<Vec<Address>> {
         // A plus in a query string that was not escaped arrives as a space.
         match Phone::parse(&phone.replacen(' ', "+", usize::from(phone.starts_with(' ')))) {
             Some(phone) => addresses.push(Address::phone(&phone)),
-            None => validator.reject("phone", "invalid", "Give a valid number in E.164, like +201001234567."),
+            None => validator.reject(
+                "phone",
+                "invalid",
+                "Give a valid number in E.164, like +201001234567.",
+            ),
         }
     }
     if let Some(email) = &filter.email {
@@ -394,7 +438,11 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
         tx.execute(ARCHIVE, &params),
         event::publish(tx, "contact.deleted", id, &payload),
     )?;
-    if archived == 0 { Err(Error::not_found()) } else { Ok(()) }
+    if archived == 0 {
+        Err(Error::not_found())
+    } else {
+        Ok(())
+    }
 }
 
 /// The contact that a phone number belongs to; a new one when it is nobody's. Two at once find the
@@ -402,11 +450,18 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// As the database fails.
-pub async fn find_or_create_by_phone(tx: &Tx, phone: &Phone, profile_name: Option<&str>, now: Timestamp) -> Result<Uuid> {
+pub async fn find_or_create_by_phone(
+    tx: &Tx,
+    phone: &Phone,
+    profile_name: Option<&str>,
+    now: Timestamp,
+) -> Result<Uuid> {
     let address = Address::phone(phone);
     let hash = address.hash(tx.sealer(), tx.tenant());
     let claimed = async || -> Result<Option<Uuid>> {
-        let row = tx.query_opt(CLAIMED_BY, &[&tx.tenant().0, &vec![hash.clone()]]).await?;
+        let row = tx
+            .query_opt(CLAIMED_BY, &[&tx.tenant().0, &vec![hash.clone()]])
+            .await?;
         Ok(row.map(|row| row.get(1)))
     };
     if let Some(contact_id) = claimed().await? {
@@ -448,10 +503,19 @@ impl NewContact {
     /// in its masked form.
     #[must_use]
     pub fn from_inbound(phone: &Phone, profile_name: Option<&str>) -> Self {
-        let name: String = profile_name.unwrap_or("").chars().filter(|c| !c.is_control()).take(100).collect();
+        let name: String = profile_name
+            .unwrap_or("")
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(100)
+            .collect();
         let name = name.trim();
         Self {
-            first_name: if name.is_empty() { phone.masked() } else { name.to_owned() },
+            first_name: if name.is_empty() {
+                phone.masked()
+            } else {
+                name.to_owned()
+            },
             last_name: None,
             job_title: None,
             lifecycle_stage: LifecycleStage::Lead,
@@ -469,7 +533,10 @@ impl UpdateContact {
     /// 422 with every field that is wrong.
     pub fn apply(&self, current: Contact, now: Timestamp) -> Result<Contact> {
         let mut validator = Validator::default();
-        let first_name = self.first_name.as_deref().map(|name| validator.text("first_name", name, 100));
+        let first_name = self
+            .first_name
+            .as_deref()
+            .map(|name| validator.text("first_name", name, 100));
         let mut text = |path, patch: &Patch<String>, current| match patch {
             Patch::Value(value) => validator.optional_text(path, Some(value), 100),
             Patch::Null => None,
@@ -489,7 +556,9 @@ impl UpdateContact {
 }
 
 fn full_name(first_name: &str, last_name: Option<&str>) -> String {
-    format!("{first_name} {}", last_name.unwrap_or("")).trim_end().to_owned()
+    format!("{first_name} {}", last_name.unwrap_or(""))
+        .trim_end()
+        .to_owned()
 }
 
 fn from_row(tx: &Tx, row: &Row) -> Result<Contact> {

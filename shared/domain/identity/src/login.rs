@@ -7,8 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 const TENANT_NAMED: &str = "SELECT app.tenant_named($1)";
-const CANDIDATES: &str =
-    "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash FROM app.login_candidates($1, $2)";
+const CANDIDATES: &str = "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash FROM app.login_candidates($1, $2)";
 const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, NULL, NULL)";
 
 /// What somebody claims.
@@ -34,10 +33,16 @@ impl Credentials {
         } else if password.len() > 2048 {
             validator.reject("password", "too_long", "A password has at most 256 characters.");
         }
-        let tenant = validator.optional_text("tenant", tenant, 100).map(|tenant| tenant.to_lowercase());
+        let tenant = validator
+            .optional_text("tenant", tenant, 100)
+            .map(|tenant| tenant.to_lowercase());
         validator.finish()?;
         let email = parsed.ok_or_else(|| Error::internal("an address was accepted and is none"))?;
-        Ok(Self { email, password: Password::claim(password), tenant })
+        Ok(Self {
+            email,
+            password: Password::claim(password),
+            tenant,
+        })
     }
 
     /// Finds the accounts that this could be about.
@@ -46,21 +51,35 @@ impl Credentials {
     /// 503 when the database is away.
     pub async fn find(&self, db: &Db) -> Result<Login<'_>> {
         let named: Option<Uuid> = match &self.tenant {
-            Some(tenant) => db.lookup(TENANT_NAMED, &[tenant]).await?.first().and_then(|row| row.get(0)),
+            Some(tenant) => db
+                .lookup(TENANT_NAMED, &[tenant])
+                .await?
+                .first()
+                .and_then(|row| row.get(0)),
             None => None,
         };
         // A tenant that is named and does not exist has no accounts, and costs the same look-up.
         let within = self.tenant.as_ref().map(|_| named.unwrap_or(Uuid::nil()));
         let rows = db.lookup(CANDIDATES, &[&self.email.normalised, &within]).await?;
         let candidates = rows.iter().map(|row| Candidate {
-            account: FoundAccount { tenant: TenantId(row.get(0)), user_id: row.get(3) },
+            account: FoundAccount {
+                tenant: TenantId(row.get(0)),
+                user_id: row.get(3),
+            },
             slug: row.get(1),
             active: row.get::<_, &str>(2) == "active" && row.get::<_, &str>(4) == "active",
             password_hash: row.get(5),
         });
         let candidates = candidates.collect();
-        let scope = named.map(|id| id.to_string()).or_else(|| self.tenant.clone()).unwrap_or_else(|| "any".to_owned());
-        Ok(Login { credentials: self, scope, candidates })
+        let scope = named
+            .map(|id| id.to_string())
+            .or_else(|| self.tenant.clone())
+            .unwrap_or_else(|| "any".to_owned());
+        Ok(Login {
+            credentials: self,
+            scope,
+            candidates,
+        })
     }
 }
 
@@ -132,7 +151,10 @@ impl Login<'_> {
 /// The answer to every login that fails, whatever it failed for.
 #[must_use]
 pub fn refused() -> Error {
-    Error::new(Code::AuthInvalidCredentials, "The e-mail address or the password is not right.")
+    Error::new(
+        Code::AuthInvalidCredentials,
+        "The e-mail address or the password is not right.",
+    )
 }
 
 /// Writes to the account's audit log that somebody failed to log in to it.

@@ -20,7 +20,10 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    include_str!("../data/common-passwords.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    include_str!("../data/common-passwords.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
 });
 
 /// A password, in the one form of Unicode that every keyboard's input comes to (NFKC).
@@ -38,9 +41,17 @@ impl Password {
         } else if chars > MAX_CHARS {
             validator.reject(path, "too_long", "A password has at most 256 characters.");
         } else if is_common(&password) {
-            validator.reject(path, "too_common", "This password is among the first that an attacker tries; choose another.");
+            validator.reject(
+                path,
+                "too_common",
+                "This password is among the first that an attacker tries; choose another.",
+            );
         } else if tells(&password, known) {
-            validator.reject(path, "too_personal", "A password must not contain your e-mail address or your company's name.");
+            validator.reject(
+                path,
+                "too_personal",
+                "A password must not contain your e-mail address or your company's name.",
+            );
         }
         Self(Secret::new(password))
     }
@@ -56,7 +67,9 @@ impl Password {
     /// # Errors
     /// Internal, when the system has no randomness.
     pub fn hash(&self) -> Result<String> {
-        let hash = argon2()?.hash_password(self.0.expose().as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
+        let hash = argon2()?
+            .hash_password(self.0.expose().as_bytes())
+            .map_err(|error| Error::internal(error.to_string()))?;
         Ok(hash.to_string())
     }
 
@@ -79,7 +92,8 @@ impl Password {
 }
 
 fn argon2() -> Result<Argon2<'static>> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| Error::internal(error.to_string()))?;
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| Error::internal(error.to_string()))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -110,8 +124,16 @@ fn is_common(password: &str) -> bool {
     let lower = password.to_lowercase();
     let core = |text: &str| text.trim_matches(|c: char| !c.is_alphabetic()).to_owned();
     let bare = core(&lower).replace(|c: char| !c.is_alphanumeric(), "");
-    let forms = [unleet(&lower), unleet(&core(&lower)), core(&lower), bare, lower.clone()];
-    forms.iter().any(|form| COMMON.contains(form.as_str()) || COMMON.contains(once(form)))
+    let forms = [
+        unleet(&lower),
+        unleet(&core(&lower)),
+        core(&lower),
+        bare,
+        lower.clone(),
+    ];
+    forms
+        .iter()
+        .any(|form| COMMON.contains(form.as_str()) || COMMON.contains(once(form)))
         || once(&lower).chars().count() < MIN_CHARS / 2
         || is_run(&lower)
 }
@@ -132,8 +154,12 @@ fn unleet(text: &str) -> String {
 
 /// The shortest text that, repeated, makes this one (cut off at the end or not).
 fn once(text: &str) -> &str {
-    let repeats = |&period: &usize| text.is_char_boundary(period) && text.as_bytes()[period..] == text.as_bytes()[..text.len() - period];
-    (1..=text.len() / 2).find(repeats).map_or(text, |period| &text[..period])
+    let repeats = |&period: &usize| {
+        text.is_char_boundary(period) && text.as_bytes()[period..] == text.as_bytes()[..text.len() - period]
+    };
+    (1..=text.len() / 2)
+        .find(repeats)
+        .map_or(text, |period| &text[..period])
 }
 
 /// Neighbours all the way: 1234567890123, abcdefghijklm, and backwards.
@@ -147,7 +173,10 @@ fn is_run(text: &str) -> bool {
 fn tells(password: &str, known: &[&str]) -> bool {
     let squeeze = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
     let password = squeeze(password);
-    let local_parts = known.iter().filter_map(|text| text.split_once('@')).map(|(local, _)| local);
+    let local_parts = known
+        .iter()
+        .filter_map(|text| text.split_once('@'))
+        .map(|(local, _)| local);
     local_parts
         .chain(known.iter().copied())
         .map(squeeze)
@@ -160,7 +189,12 @@ mod tests {
 
     fn refusal(input: &str) -> Option<String> {
         let mut validator = Validator::default();
-        Password::choose(&mut validator, "password", input, &["mona.ali@example.com", "Nile Homes"]);
+        Password::choose(
+            &mut validator,
+            "password",
+            input,
+            &["mona.ali@example.com", "Nile Homes"],
+        );
         let error = validator.finish().err()?;
         Some(error.details()?["fields"][0]["code"].as_str()?.to_owned())
     }
@@ -169,8 +203,16 @@ mod tests {
     fn argon2id_agrees_with_the_reference_implementation() {
         // argon2-cffi 25.1.0 (the reference C code): hash_secret(b"correct horse battery", b"somesaltsomesalt", 2, 19456, 1, 32, Type.ID)
         let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$/HetJC6LZ4lnwgLB+wJSS2a9bFu2Kq4HxwNWzoJq2qU";
-        assert!(Password::claim("correct horse battery").verify(Some(hash)).unwrap());
-        assert!(!Password::claim("correct horse batterz").verify(Some(hash)).unwrap());
+        assert!(
+            Password::claim("correct horse battery")
+                .verify(Some(hash))
+                .unwrap()
+        );
+        assert!(
+            !Password::claim("correct horse batterz")
+                .verify(Some(hash))
+                .unwrap()
+        );
     }
 
     #[test]
@@ -180,7 +222,11 @@ mod tests {
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
         assert_ne!(one, two);
         assert!(password.verify(Some(&one)).unwrap() && password.verify(Some(&two)).unwrap());
-        assert!(!Password::claim("violet tram 88 lanterm").verify(Some(&one)).unwrap());
+        assert!(
+            !Password::claim("violet tram 88 lanterm")
+                .verify(Some(&one))
+                .unwrap()
+        );
         assert!(!Password::claim("the password of nobody").verify(None).unwrap());
         assert!(password.verify(Some("not a hash")).is_err());
     }
@@ -218,7 +264,13 @@ mod tests {
 
     #[test]
     fn any_composition_is_taken() {
-        for input in ["violet tram lantern", "correct horse battery staple", "مفتاح البيت الأزرق", "7391 8264 0357 1", "tr4m-Lantern_Violet"] {
+        for input in [
+            "violet tram lantern",
+            "correct horse battery staple",
+            "مفتاح البيت الأزرق",
+            "7391 8264 0357 1",
+            "tr4m-Lantern_Violet",
+        ] {
             assert_eq!(refusal(input), None, "{input}");
         }
     }

@@ -51,7 +51,10 @@ impl RefreshToken {
     pub fn generate() -> Result<Self> {
         let mut bytes = [0; RANDOM_BYTES];
         rand::fill(&mut bytes).map_err(|_| Error::internal("no randomness"))?;
-        Ok(Self(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))))
+        Ok(Self(Secret::new(format!(
+            "{PREFIX}{}",
+            URL_SAFE_NO_PAD.encode(bytes)
+        ))))
     }
 
     /// `None` for what can't be one.
@@ -69,7 +72,9 @@ impl RefreshToken {
 
     /// What is stored: 256 random bits need no salt and no slow hash.
     pub(crate) fn hash(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA256, self.0.expose().as_bytes()).as_ref().to_vec()
+        digest::digest(&digest::SHA256, self.0.expose().as_bytes())
+            .as_ref()
+            .to_vec()
     }
 }
 
@@ -79,7 +84,11 @@ impl RefreshToken {
 /// 503 when the database is away.
 pub async fn owner(db: &Db, token: &RefreshToken) -> Result<Option<Owner>> {
     let rows = db.lookup(OWNER, &[&token.hash()]).await?;
-    Ok(rows.first().map(|row| Owner { tenant: TenantId(row.get(0)), session_id: row.get(1), user_id: row.get(2) }))
+    Ok(rows.first().map(|row| Owner {
+        tenant: TenantId(row.get(0)),
+        session_id: row.get(1),
+        user_id: row.get(2),
+    }))
 }
 
 /// Spends `token` for `successor`, or revokes the family when it was spent before. Commit it
@@ -90,9 +99,17 @@ pub async fn owner(db: &Db, token: &RefreshToken) -> Result<Option<Owner>> {
 pub async fn rotate(tx: &Tx, token: &RefreshToken, successor: &RefreshToken) -> Result<Rotation> {
     let now = tx.clock().now();
     let client = client(tx.caller().origin());
-    let row = tx.query_one(ROTATE, &[&token.hash(), &client, &successor.hash(), &now, &(now + LIFETIME)]).await?;
+    let row = tx
+        .query_one(
+            ROTATE,
+            &[&token.hash(), &client, &successor.hash(), &now, &(now + LIFETIME)],
+        )
+        .await?;
     match row.get(0) {
-        "rotated" => Ok(Rotation::Rotated { user_id: row.get(1), session_id: row.get(2) }),
+        "rotated" => Ok(Rotation::Rotated {
+            user_id: row.get(1),
+            session_id: row.get(2),
+        }),
         "over" => Ok(Rotation::Over),
         "reused" => Ok(Rotation::Reused),
         other => Err(Error::internal(format!("unknown outcome of a rotation: {other}"))),
@@ -126,7 +143,14 @@ mod tests {
         assert_ne!(token.hash(), RefreshToken::generate().unwrap().hash());
         assert!(!format!("{token:?}").contains(&token.expose()[4..]));
         let short = &token.expose()[..46];
-        for bad in ["", "m3r_", &token.expose()[4..], short, &format!("{}A", token.expose()), "m3r_+++++++++++++++++++++++++++++++++++++++++++"] {
+        for bad in [
+            "",
+            "m3r_",
+            &token.expose()[4..],
+            short,
+            &format!("{}A", token.expose()),
+            "m3r_+++++++++++++++++++++++++++++++++++++++++++",
+        ] {
             assert!(RefreshToken::parse(bad).is_none(), "{bad}");
         }
     }
@@ -134,11 +158,20 @@ mod tests {
     #[test]
     fn a_client_is_its_agent_and_its_network() {
         let of = |ip: Option<&str>, agent: Option<&str>| {
-            client(&Origin { request_id: String::new(), ip: ip.map(str::to_owned), user_agent: agent.map(str::to_owned) })
+            client(&Origin {
+                request_id: String::new(),
+                ip: ip.map(str::to_owned),
+                user_agent: agent.map(str::to_owned),
+            })
         };
         let one = of(Some("192.0.2.7"), Some("Firefox"));
         assert_eq!(one, of(Some("192.0.2.99"), Some("Firefox")));
-        for other in [of(Some("192.0.3.7"), Some("Firefox")), of(Some("192.0.2.7"), Some("curl")), of(None, Some("Firefox")), of(Some("192.0.2.7"), None)] {
+        for other in [
+            of(Some("192.0.3.7"), Some("Firefox")),
+            of(Some("192.0.2.7"), Some("curl")),
+            of(None, Some("Firefox")),
+            of(Some("192.0.2.7"), None),
+        ] {
             assert_ne!(one, other);
         }
         assert_eq!(of(Some("2001:db8::1"), None), of(Some("2001:db8::ffff"), None));

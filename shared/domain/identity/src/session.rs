@@ -12,20 +12,25 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What the list of sessions is sorted by.
-pub static SORTS: &[Sort] = &[Sort { name: "created_at", column: "s.created_at", key: KeyType::Timestamp }];
+pub static SORTS: &[Sort] = &[Sort {
+    name: "created_at",
+    column: "s.created_at",
+    key: KeyType::Timestamp,
+}];
 
-const OPEN: &str = "INSERT INTO sessions (tenant_id, id, user_id, user_agent, ip, created_at, last_used_at, expires_at)
+const OPEN: &str =
+    "INSERT INTO sessions (tenant_id, id, user_id, user_agent, ip, created_at, last_used_at, expires_at)
     SELECT u.tenant_id, $3, u.id, $4, $5, $6, $6, $7 FROM users u JOIN tenants t ON t.id = u.tenant_id
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active' AND t.status = 'active' RETURNING id";
-const FIRST_TOKEN: &str =
-    "INSERT INTO refresh_tokens (tenant_id, token_hash, session_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+const FIRST_TOKEN: &str = "INSERT INTO refresh_tokens (tenant_id, token_hash, session_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
 const LOGGED_IN: &str = "UPDATE users SET last_login_at = $3 WHERE tenant_id = $1 AND id = $2";
 const AUDIT_LOGIN: &str = "SELECT app.audit_as($1, 'auth.login', 'session', $2, NULL)";
 const END: &str = "WITH ended AS (
         UPDATE sessions SET revoked_at = $4, revoked_reason = $5
         WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND revoked_at IS NULL AND expires_at > $4 RETURNING id, user_id)
     SELECT app.audit_as(user_id, $6, 'session', id, NULL) FROM ended";
-const LIST: &str = "SELECT s.id, s.user_agent, s.ip, s.created_at, s.last_used_at, s.expires_at FROM sessions s";
+const LIST: &str =
+    "SELECT s.id, s.user_agent, s.ip, s.created_at, s.last_used_at, s.expires_at FROM sessions s";
 
 /// An open session and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,11 +74,25 @@ pub async fn open(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option
     let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
     let expires_at = now + LIFETIME;
     let origin = tx.caller().origin();
-    let opened = tx.query_opt(OPEN, &[&tenant, &user_id, &id, &origin.user_agent, &origin.ip, &now, &expires_at]).await?;
+    let opened = tx
+        .query_opt(
+            OPEN,
+            &[
+                &tenant,
+                &user_id,
+                &id,
+                &origin.user_agent,
+                &origin.ip,
+                &now,
+                &expires_at,
+            ],
+        )
+        .await?;
     if opened.is_none() {
         return Ok(None);
     }
-    tx.execute(FIRST_TOKEN, &[&tenant, &token.hash(), &id, &now, &expires_at]).await?;
+    tx.execute(FIRST_TOKEN, &[&tenant, &token.hash(), &id, &now, &expires_at])
+        .await?;
     tx.execute(LOGGED_IN, &[&tenant, &user_id, &now]).await?;
     tx.execute(AUDIT_LOGIN, &[&user_id, &id]).await?;
     Ok(Some(Session { id, user_id }))
@@ -84,7 +103,9 @@ pub async fn open(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option
 /// # Errors
 /// As [`Tx::query`].
 pub async fn sign_in(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option<(Account, Session)>> {
-    let Some(session) = open(tx, user_id, token).await? else { return Ok(None) };
+    let Some(session) = open(tx, user_id, token).await? else {
+        return Ok(None);
+    };
     Ok(user::find(tx, user_id).await?.map(|account| (account, session)))
 }
 
@@ -98,7 +119,12 @@ pub async fn end(tx: &Tx, user_id: Uuid, session_id: Uuid, why: End) -> Result<b
         End::Revoked => ("revoked", "session.revoked"),
     };
     let now = tx.clock().now();
-    let ended = tx.query_opt(END, &[&tx.tenant().0, &session_id, &user_id, &now, &reason, &action]).await?;
+    let ended = tx
+        .query_opt(
+            END,
+            &[&tx.tenant().0, &session_id, &user_id, &now, &reason, &action],
+        )
+        .await?;
     Ok(ended.is_some())
 }
 
@@ -125,5 +151,8 @@ pub async fn list(tx: &Tx, request: &PageRequest) -> Result<Page<SessionView>> {
             current: caller.session_id() == Some(id),
         })
     };
-    sql.fetch(tx, request, view, |session| (Key::Timestamp(session.created_at), session.id)).await
+    sql.fetch(tx, request, view, |session| {
+        (Key::Timestamp(session.created_at), session.id)
+    })
+    .await
 }

@@ -60,7 +60,12 @@ impl Signup {
         let password = Password::choose(&mut validator, "password", password, &[email, &tenant_name]);
         validator.finish()?;
         let email = parsed.ok_or_else(|| Error::internal("an address was accepted and is none"))?;
-        Ok(Self { tenant_name, full_name, email, password })
+        Ok(Self {
+            tenant_name,
+            full_name,
+            email,
+            password,
+        })
     }
 
     #[must_use]
@@ -97,19 +102,38 @@ pub async fn insert(
     let about = json!({ "name": tenant.name, "slug": tenant.slug });
     // Before the rest, so that what the triggers audit at commit is this user's doing.
     tx.execute(AUDIT, &[&user_id, &tenant.id, &about]).await?;
-    let new = NewUser { id: user_id, email: &signup.email, full_name: &signup.full_name, password_hash, role: "super_admin" };
+    let new = NewUser {
+        id: user_id,
+        email: &signup.email,
+        full_name: &signup.full_name,
+        password_hash,
+        role: "super_admin",
+    };
     user::insert(tx, &new).await?;
-    if let Some(SignupKey { key_hash, fingerprint }) = key {
+    if let Some(SignupKey {
+        key_hash,
+        fingerprint,
+    }) = key
+    {
         // Waits for a signup with the same key that is under way, then finds it there.
-        let inserted = tx.query_opt(INSERT_KEY, &[key_hash, &tenant.id, &user_id, fingerprint, &now]).await?;
+        let inserted = tx
+            .query_opt(INSERT_KEY, &[key_hash, &tenant.id, &user_id, fingerprint, &now])
+            .await?;
         if inserted.is_none() {
-            return Err(Error::new(Code::Conflict, "The same signup was answered meanwhile."));
+            return Err(Error::new(
+                Code::Conflict,
+                "The same signup was answered meanwhile.",
+            ));
         }
     }
     let event_id = event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
     let signed_in = session::sign_in(tx, user_id, token).await?;
     let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
-    Ok(SignedUp { account, session, event_id })
+    Ok(SignedUp {
+        account,
+        session,
+        event_id,
+    })
 }
 
 /// What a signup with this key made before, if there was one.
@@ -122,11 +146,18 @@ pub async fn earlier(db: &Db, key: &SignupKey) -> Result<Option<Earlier>> {
     if row.get::<_, &[u8]>(2) != key.fingerprint {
         return Err(key_reused());
     }
-    Ok(Some(Earlier { tenant: TenantId(row.get(0)), user_id: row.get(1) }))
+    Ok(Some(Earlier {
+        tenant: TenantId(row.get(0)),
+        user_id: row.get(1),
+    }))
 }
 
 /// The same key came with another body.
 #[must_use]
 pub fn key_reused() -> Error {
-    Error::field("Idempotency-Key", "reused", "This Idempotency-Key was used for a different request; use a new one.")
+    Error::field(
+        "Idempotency-Key",
+        "reused",
+        "This Idempotency-Key was used for a different request; use a new one.",
+    )
 }

@@ -15,7 +15,8 @@ const SUFFIX_CHARS: usize = 6;
 /// A suffix has 30 bits: a second collision in a row is not chance.
 const ATTEMPTS: usize = 4;
 
-const INSERT: &str = "INSERT INTO tenants (id, name, slug, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
+const INSERT: &str =
+    "INSERT INTO tenants (id, name, slug, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
     ON CONFLICT (slug) DO NOTHING RETURNING id";
 
 /// A company.
@@ -41,7 +42,11 @@ pub(crate) async fn insert(tx: &Tx, name: &str) -> Result<Tenant> {
             None => format!("t-{}", suffix()?),
         };
         if tx.query_opt(INSERT, &[&id, &name, &slug, &now]).await?.is_some() {
-            return Ok(Tenant { id, name: name.to_owned(), slug });
+            return Ok(Tenant {
+                id,
+                name: name.to_owned(),
+                slug,
+            });
         }
     }
     Err(Error::internal("no free slug was found"))
@@ -63,7 +68,10 @@ fn slug(name: &str) -> Option<String> {
 fn suffix() -> Result<String> {
     let mut bytes = [0; SUFFIX_CHARS];
     rand::fill(&mut bytes).map_err(|_| Error::internal("no randomness"))?;
-    Ok(bytes.iter().map(|byte| char::from(SUFFIX_ALPHABET[usize::from(byte % 32)])).collect())
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(SUFFIX_ALPHABET[usize::from(byte % 32)]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -79,7 +87,10 @@ mod tests {
             ("شركة النيل", None),
             ("x", None),
             ("019a0000-0000-7000-8000-000000000001", None),
-            ("a b c d e f g h i j k l m n o p q r s t u v w x y z", Some("a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p-q-r-s-t")),
+            (
+                "a b c d e f g h i j k l m n o p q r s t u v w x y z",
+                Some("a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p-q-r-s-t"),
+            ),
         ] {
             assert_eq!(slug(name).as_deref(), expected, "{name}");
         }

@@ -23,7 +23,10 @@ impl Signer {
     pub fn new(kid: &str, pkcs8: &[u8]) -> Result<Self> {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(kid.to_owned());
-        let signer = Self { header, key: EncodingKey::from_ed_der(pkcs8) };
+        let signer = Self {
+            header,
+            key: EncodingKey::from_ed_der(pkcs8),
+        };
         // The key is parsed when it signs: find out now that it can.
         signer.sign(&json!({}))?;
         Ok(signer)
@@ -50,8 +53,14 @@ mod tests {
 
     /// The key of RFC 8037, appendix A.1, as PKCS #8 (RFC 8410).
     fn rfc_key() -> Vec<u8> {
-        let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-        der.extend(URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap());
+        let mut der = vec![
+            0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+        ];
+        der.extend(
+            URL_SAFE_NO_PAD
+                .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
+                .unwrap(),
+        );
         der
     }
 
@@ -60,18 +69,31 @@ mod tests {
     #[test]
     fn signs_as_rfc_8037_does() {
         let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
-        let signature = jsonwebtoken::crypto::sign(message, &EncodingKey::from_ed_der(&rfc_key()), Algorithm::EdDSA).unwrap();
-        assert_eq!(signature, "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
+        let signature =
+            jsonwebtoken::crypto::sign(message, &EncodingKey::from_ed_der(&rfc_key()), Algorithm::EdDSA)
+                .unwrap();
+        assert_eq!(
+            signature,
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
     }
 
     #[test]
     fn the_published_key_verifies_what_was_signed_and_nothing_else() {
-        let token = Signer::new("2026-a", &rfc_key()).unwrap().sign(&json!({ "sub": "x" })).unwrap();
-        assert_eq!(jsonwebtoken::decode_header(&token).unwrap().kid.as_deref(), Some("2026-a"));
+        let token = Signer::new("2026-a", &rfc_key())
+            .unwrap()
+            .sign(&json!({ "sub": "x" }))
+            .unwrap();
+        assert_eq!(
+            jsonwebtoken::decode_header(&token).unwrap().kid.as_deref(),
+            Some("2026-a")
+        );
         let set: JwkSet = serde_json::from_value(jwks([("2026-a", RFC_X)])).unwrap();
         let key = DecodingKey::from_jwk(set.find("2026-a").unwrap()).unwrap();
         let (message, signature) = token.rsplit_once('.').unwrap();
-        let verify = |message: &str| jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::EdDSA).unwrap();
+        let verify = |message: &str| {
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::EdDSA).unwrap()
+        };
         assert!(verify(message));
         assert!(!verify(&format!("{message}A")));
     }

@@ -8,11 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-const INSERT: &str = "INSERT INTO users (tenant_id, id, email, email_norm, full_name, password_hash, created_at, updated_at)
+const INSERT: &str =
+    "INSERT INTO users (tenant_id, id, email, email_norm, full_name, password_hash, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $7)";
 const GIVE_ROLE: &str = "INSERT INTO user_roles (tenant_id, user_id, role_id, created_at)
     SELECT $1, $2, r.id, $4 FROM roles r WHERE r.tenant_id IS NULL AND r.code = $3";
-const FIND: &str = "SELECT t.id, t.name, t.slug, u.id, u.email, u.full_name, u.email_verified_at, u.created_at,
+const FIND: &str =
+    "SELECT t.id, t.name, t.slug, u.id, u.email, u.full_name, u.email_verified_at, u.created_at,
         ARRAY(SELECT r.code FROM user_roles ur JOIN roles r ON r.id = ur.role_id
               WHERE ur.tenant_id = $1 AND ur.user_id = $2 ORDER BY r.code)
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2";
@@ -54,8 +56,26 @@ pub struct NewUser<'a> {
 /// 409 when the tenant has a user with this address.
 pub async fn insert(tx: &Tx, user: &NewUser<'_>) -> Result<()> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
-    let NewUser { id, email, full_name, password_hash, role } = user;
-    tx.execute(INSERT, &[&tenant, id, &email.address, &email.normalised, full_name, password_hash, &now]).await?;
+    let NewUser {
+        id,
+        email,
+        full_name,
+        password_hash,
+        role,
+    } = user;
+    tx.execute(
+        INSERT,
+        &[
+            &tenant,
+            id,
+            &email.address,
+            &email.normalised,
+            full_name,
+            password_hash,
+            &now,
+        ],
+    )
+    .await?;
     tx.execute(GIVE_ROLE, &[&tenant, id, role, &now]).await?;
     Ok(())
 }
@@ -67,7 +87,11 @@ pub async fn insert(tx: &Tx, user: &NewUser<'_>) -> Result<()> {
 pub async fn find(tx: &Tx, id: Uuid) -> Result<Option<Account>> {
     let row = tx.query_opt(FIND, &[&tx.tenant().0, &id]).await?;
     Ok(row.map(|row| Account {
-        tenant: Tenant { id: row.get(0), name: row.get(1), slug: row.get(2) },
+        tenant: Tenant {
+            id: row.get(0),
+            name: row.get(1),
+            slug: row.get(2),
+        },
         user: User {
             id: row.get(3),
             email: row.get(4),

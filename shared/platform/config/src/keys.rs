@@ -1,6 +1,9 @@
 //! Key material as Secrets Manager holds it.
 
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use kernel::{Error, Sealer, Secret};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::collections::BTreeMap;
@@ -17,7 +20,11 @@ impl DataKeys {
     /// # Errors
     /// When a key has the wrong length or the active one is missing.
     pub fn sealer(&self) -> Result<Sealer, Error> {
-        let keys = self.keys.iter().map(|(id, key)| (id.clone(), key.0.clone())).collect();
+        let keys = self
+            .keys
+            .iter()
+            .map(|(id, key)| (id.clone(), key.0.clone()))
+            .collect();
         Sealer::new(&self.active, &keys, &self.lookup_key.0)
     }
 }
@@ -41,8 +48,16 @@ impl TokenKey {
     /// # Errors
     /// Internal, when the key is not base64url of 32 bytes.
     pub fn raw(&self) -> Result<Vec<u8>, Error> {
-        let raw = URL_SAFE_NO_PAD.decode(&self.public_key).ok().filter(|raw| raw.len() == 32);
-        raw.ok_or_else(|| Error::internal(format!("the public key {} is not 32 bytes in base64url", self.kid)))
+        let raw = URL_SAFE_NO_PAD
+            .decode(&self.public_key)
+            .ok()
+            .filter(|raw| raw.len() == 32);
+        raw.ok_or_else(|| {
+            Error::internal(format!(
+                "the public key {} is not 32 bytes in base64url",
+                self.kid
+            ))
+        })
     }
 }
 
@@ -72,5 +87,8 @@ impl<'de> Deserialize<'de> for Bytes {
 
 fn base64_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<Vec<u8>>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    STANDARD.decode(text).map(Secret::new).map_err(|_| D::Error::custom("not base64"))
+    STANDARD
+        .decode(text)
+        .map(Secret::new)
+        .map_err(|_| D::Error::custom("not base64"))
 }

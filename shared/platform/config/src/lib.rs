@@ -1,7 +1,7 @@
 //! Environment and secrets, read once when the process starts, into typed structs. What is missing
 //! or malformed stops the process then, with its name, and never a request later.
 
-use kernel::{Secret, Sealer};
+use kernel::{Sealer, Secret};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -37,18 +37,27 @@ impl Env {
     /// For tests.
     #[must_use]
     pub fn from_pairs<const N: usize>(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
     }
 
     /// # Errors
     /// When the variable is not set or empty.
     pub fn required(&self, name: &str) -> Result<&str> {
-        self.optional(name).ok_or_else(|| ConfigError(format!("the environment variable {name} is not set")))
+        self.optional(name)
+            .ok_or_else(|| ConfigError(format!("the environment variable {name} is not set")))
     }
 
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     #[must_use]
@@ -73,9 +82,16 @@ impl Secrets {
     /// When the function did not ask for it, or it is not what `T` describes. The error names the
     /// secret and never shows it.
     pub fn parse<T: for<'de> Deserialize<'de>>(&self, variable: &'static str) -> Result<T> {
-        let text = self.0.get(variable).ok_or_else(|| ConfigError(format!("the secret of {variable} was not loaded")))?;
-        serde_json::from_str(text.expose())
-            .map_err(|error| ConfigError(format!("the secret of {variable} is malformed at column {}", error.column())))
+        let text = self
+            .0
+            .get(variable)
+            .ok_or_else(|| ConfigError(format!("the secret of {variable} was not loaded")))?;
+        serde_json::from_str(text.expose()).map_err(|error| {
+            ConfigError(format!(
+                "the secret of {variable} is malformed at column {}",
+                error.column()
+            ))
+        })
     }
 
     /// The sealer for a set of data keys.
@@ -83,7 +99,9 @@ impl Secrets {
     /// # Errors
     /// When the keys are missing or malformed.
     pub fn sealer(&self, variable: &'static str) -> Result<Sealer> {
-        self.parse::<DataKeys>(variable)?.sealer().map_err(|error| ConfigError(format!("{variable}: {error:?}")))
+        self.parse::<DataKeys>(variable)?
+            .sealer()
+            .map_err(|error| ConfigError(format!("{variable}: {error:?}")))
     }
 }
 
@@ -154,9 +172,18 @@ mod tests {
 
     #[test]
     fn a_malformed_secret_is_named_and_not_shown() {
-        let secrets = Secrets::new(BTreeMap::from([(secret::DATABASE, Secret::new(r#"{"password":"hunter2","port":"x"}"#.to_owned()))]));
-        let error = secrets.parse::<Database>(secret::DATABASE).unwrap_err().to_string();
-        assert!(error.contains("DATABASE_SECRET") && !error.contains("hunter2"), "{error}");
+        let secrets = Secrets::new(BTreeMap::from([(
+            secret::DATABASE,
+            Secret::new(r#"{"password":"hunter2","port":"x"}"#.to_owned()),
+        )]));
+        let error = secrets
+            .parse::<Database>(secret::DATABASE)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("DATABASE_SECRET") && !error.contains("hunter2"),
+            "{error}"
+        );
         assert!(!format!("{secrets:?}").contains("hunter2"));
     }
 

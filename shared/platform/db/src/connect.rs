@@ -4,7 +4,9 @@
 use crate::error::from_postgres;
 use crate::{Params, tx};
 use config::Tls;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use kernel::{Caller, Clock, Error, Result, Sealer};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -37,7 +39,9 @@ impl Db {
             .application_name("m3corecrm")
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives_idle(Duration::from_secs(30));
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = match settings.tls {
             Tls::Disable => Manager::from_config(postgres, NoTls, recycling),
             Tls::Require => {
@@ -62,7 +66,9 @@ impl Db {
     /// Internal, when a secret is missing or malformed.
     pub fn from_config(secrets: &config::Secrets, clock: Clock) -> Result<Self> {
         let settings: config::Database = secrets.parse(config::secret::DATABASE).map_err(Error::internal)?;
-        let sealer = secrets.sealer(config::secret::DATA_KEYS).map_err(Error::internal)?;
+        let sealer = secrets
+            .sealer(config::secret::DATA_KEYS)
+            .map_err(Error::internal)?;
         Self::new(&settings, sealer, clock)
     }
 
@@ -111,7 +117,8 @@ impl Db {
     /// # Errors
     /// 401 or 403 when the caller may not enter; 503 when the database is away.
     pub async fn authorise(&self, caller: &Caller) -> Result<()> {
-        self.read(caller, async |tx| tx.query_one("SELECT 1", &[]).await.map(drop)).await
+        self.read(caller, async |tx| tx.query_one("SELECT 1", &[]).await.map(drop))
+            .await
     }
 
     /// Calls a look-up function of schema `app`: a statement outside any tenant.
@@ -126,7 +133,8 @@ impl Db {
 
     pub(crate) async fn connection(&self) -> Result<Object> {
         self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => from_postgres(error),
+            // Whatever refuses a connection (starting, stopping, full), it may be gone in a moment.
+            PoolError::Backend(error) => Error::unavailable(from_postgres(error)),
             other => Error::unavailable(other),
         })
     }
@@ -134,7 +142,9 @@ impl Db {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Db").field("pool", &self.pool.status()).finish_non_exhaustive()
+        f.debug_struct("Db")
+            .field("pool", &self.pool.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,18 +152,25 @@ impl std::fmt::Debug for Db {
 /// is better than that one.
 async fn refuse_bypass(client: &tokio_postgres::Client) -> Result<(), HookError> {
     let role = client
-        .query_one("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user", &[])
+        .query_one(
+            "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user",
+            &[],
+        )
         .await
         .map_err(HookError::Backend)?;
     if role.get(0) {
-        return Err(HookError::message("the database role bypasses row-level security; connect as m3_app"));
+        return Err(HookError::message(
+            "the database role bypasses row-level security; connect as m3_app",
+        ));
     }
     Ok(())
 }
 
 /// TLS with the public roots, which RDS Proxy's certificates come from.
 fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
-    tls_with(rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+    tls_with(rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    })
 }
 
 pub(crate) fn tls_with(roots: rustls::RootCertStore) -> Result<tokio_postgres_rustls::MakeRustlsConnect> {

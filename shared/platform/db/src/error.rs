@@ -16,16 +16,30 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
     let described = Described::of(&error);
     match said.code().code() {
         "M3401" => Error::unauthenticated(),
-        "M3402" => Error::new(Code::Forbidden, "This company's account is suspended; contact support."),
+        "M3402" => Error::new(
+            Code::Forbidden,
+            "This company's account is suspended; contact support.",
+        ),
         "M3403" => Error::new(Code::Forbidden, "You do not have the permission that this needs."),
-        "M3I02" => Error::new(Code::Conflict, "A request with this Idempotency-Key is being answered; try again in a moment.")
-            .with_retry_after(std::time::Duration::from_secs(1)),
-        "M3I03" => Error::field("Idempotency-Key", "reused", "This Idempotency-Key was used for a different request; use a new one."),
+        "M3I02" => Error::new(
+            Code::Conflict,
+            "A request with this Idempotency-Key is being answered; try again in a moment.",
+        )
+        .with_retry_after(std::time::Duration::from_secs(1)),
+        "M3I03" => Error::field(
+            "Idempotency-Key",
+            "reused",
+            "This Idempotency-Key was used for a different request; use a new one.",
+        ),
         _ => match *said.code() {
-            SqlState::UNIQUE_VIOLATION => Error::new(Code::Conflict, "A record with these values is already there.").with_source(described),
+            SqlState::UNIQUE_VIOLATION => {
+                Error::new(Code::Conflict, "A record with these values is already there.")
+                    .with_source(described)
+            }
             SqlState::FOREIGN_KEY_VIOLATION => Error::not_found().with_source(described),
             SqlState::UNTRANSLATABLE_CHARACTER | SqlState::CHARACTER_NOT_IN_REPERTOIRE => {
-                Error::invalid_request("A text holds a character that can't be stored.").with_source(described)
+                Error::invalid_request("A text holds a character that can't be stored.")
+                    .with_source(described)
             }
             SqlState::T_R_SERIALIZATION_FAILURE
             | SqlState::T_R_DEADLOCK_DETECTED
@@ -38,6 +52,11 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             _ => Error::internal(described),
         },
     }
+}
+
+/// An earlier statement of the transaction failed.
+pub(crate) fn is_aborted(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
 }
 
 /// The answer to this idempotency key is stored.

@@ -1,8 +1,8 @@
 //! Building the statement of a list: fixed pieces, binds, a keyset condition. No piece is ever
 //! made from input.
 
-use crate::Tx;
 use crate::ToSql;
+use crate::Tx;
 use kernel::page::Key;
 use kernel::{Page, PageRequest, Result};
 use std::fmt::Write as _;
@@ -23,7 +23,11 @@ impl Sql {
     #[must_use]
     pub fn list(tx: &Tx, select: &str, alias: &'static str) -> Self {
         let text = format!("{select} WHERE {alias}.tenant_id = $1");
-        Self { text, params: vec![Box::new(tx.tenant().0)], alias }
+        Self {
+            text,
+            params: vec![Box::new(tx.tenant().0)],
+            alias,
+        }
     }
 
     /// Adds a condition; `$` in it stands for `value`.
@@ -50,7 +54,11 @@ impl Sql {
     /// before, in the order of an index, one more than asked to know whether there is a next.
     fn page(&mut self, request: &PageRequest) {
         let (column, alias) = (request.sort.column, self.alias);
-        let (compare, direction) = if request.descending { ("<", "DESC") } else { (">", "ASC") };
+        let (compare, direction) = if request.descending {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
         if let Some((key, id)) = &request.after {
             let key = match key {
                 Key::Timestamp(at) => self.bind(*at),
@@ -60,7 +68,10 @@ impl Sql {
             let _ = write!(self.text, " AND ({column}, {alias}.id) {compare} ({key}, {id})");
         }
         let limit = self.bind(i64::from(request.limit) + 1);
-        let _ = write!(self.text, " ORDER BY {column} {direction}, {alias}.id {direction} LIMIT {limit}");
+        let _ = write!(
+            self.text,
+            " ORDER BY {column} {direction}, {alias}.id {direction} LIMIT {limit}"
+        );
     }
 
     fn bind(&mut self, value: impl ToSql + Sync + Send + 'static) -> String {
@@ -80,7 +91,11 @@ impl Sql {
         key: impl Fn(&T) -> (Key, Uuid),
     ) -> Result<Page<T>> {
         self.page(request);
-        let params: Vec<&(dyn ToSql + Sync)> = self.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect();
+        let params: Vec<&(dyn ToSql + Sync)> = self
+            .params
+            .iter()
+            .map(|param| &**param as &(dyn ToSql + Sync))
+            .collect();
         let rows = tx.query(&self.text, &params).await?;
         let records = rows.iter().map(record).collect::<Result<Vec<T>>>()?;
         Ok(request.finish(records, key))

@@ -1,6 +1,6 @@
 //! Tenant transactions.
 
-use crate::error::{from_postgres, is_replay};
+use crate::error::{from_postgres, is_aborted, is_replay};
 use crate::{Db, Params};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
@@ -10,18 +10,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
 use tokio_postgres::{Row, Statement};
 
 const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6)";
 const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
-const STORE_ANSWER: &str = "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
-const STORED_ANSWER: &str =
-    "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
+const STORE_ANSWER: &str =
+    "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
+const STORED_ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
 
 const FRESH: u8 = 0;
-const OPEN: u8 = 1;
-const REPLAY: u8 = 2;
-const OVER: u8 = 3;
+const OPENING: u8 = 1;
+const OPEN: u8 = 2;
+const REPLAY: u8 = 3;
+const OVER: u8 = 4;
+
+/// How long a statement waits for the one that opens the transaction to say why it failed.
+const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open tenant transaction. It begins, and enters its tenant, together with its first
 /// statement; statements started together (`try_join!`) travel together.
@@ -68,7 +73,9 @@ impl Tx {
     /// # Errors
     /// As [`Tx::query`]; internal when there is no row.
     pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
-        self.query_opt(sql, params).await?.ok_or_else(|| Error::internal("a statement that returns a row returned none"))
+        self.query_opt(sql, params)
+            .await?
+            .ok_or_else(|| Error::internal("a statement that returns a row returned none"))
     }
 
     /// # Errors
@@ -95,7 +102,11 @@ impl Tx {
 
     fn client(&self) -> Result<&Object> {
         let over = self.0.state.load(Ordering::Relaxed) == OVER;
-        self.0.client.as_ref().filter(|_| !over).ok_or_else(|| Error::internal("the transaction is over"))
+        self.0
+            .client
+            .as_ref()
+            .filter(|_| !over)
+            .ok_or_else(|| Error::internal("the transaction is over"))
     }
 
     async fn send(&self, sql: &str, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
@@ -105,30 +116,59 @@ impl Tx {
             let opening = Opening::prepare(client).await.map_err(from_postgres)?;
             // Of statements started together, the first to come here opens; nothing is awaited
             // between this and the sending, so the others queue up behind it.
-            if self.0.state.swap(OPEN, Ordering::Relaxed) == FRESH {
-                return self.open_with(client, &opening, &statement, params).await;
+            if self
+                .0
+                .state
+                .compare_exchange(FRESH, OPENING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                let outcome = self.open_with(client, &opening, &statement, params).await;
+                let _ = self
+                    .0
+                    .state
+                    .compare_exchange(OPENING, OPEN, Ordering::Relaxed, Ordering::Relaxed);
+                return outcome;
             }
         }
-        answer_of(client, &statement, params).await.map_err(from_postgres)
+        let outcome = answer_of(client, &statement, params).await;
+        if outcome.as_ref().is_err_and(is_aborted) && self.0.state.load(Ordering::Relaxed) == OPENING {
+            // Started together with the statement that opens: that one knows why, and ends the wait.
+            tokio::time::sleep(OPENING_PATIENCE).await;
+        }
+        outcome.map_err(from_postgres)
     }
 
     /// BEGIN, enter, the claim of the idempotency key and the first statement, in one trip. They
     /// are polled in this order, which is the order they are sent in.
-    async fn open_with(&self, client: &Object, opening: &Opening, first: &Statement, params: Params<'_>) -> Result<(Vec<Row>, u64)> {
+    async fn open_with(
+        &self,
+        client: &Object,
+        opening: &Opening,
+        first: &Statement,
+        params: Params<'_>,
+    ) -> Result<(Vec<Row>, u64)> {
         let caller = &self.0.caller;
         let idempotency = caller.idempotency().filter(|_| self.0.begin == "BEGIN");
         let now = self.0.clock.now();
         let origin = origin_json(caller);
         let permission = caller.permission().map(kernel::Permission::code);
         let (user, session) = (caller.user_id(), caller.session_id());
-        let enter_params: [&(dyn crate::ToSql + Sync); 6] = [&caller.tenant().0, &user, &session, &permission, &origin, &now];
+        let enter_params: [&(dyn crate::ToSql + Sync); 6] =
+            [&caller.tenant().0, &user, &session, &permission, &origin, &now];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
         let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
         let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&user, &key, &fingerprint, &now];
 
-        let claiming: OptionFuture<_> = idempotency.map(|_| client.query(&opening.claim, &claim_params)).into();
-        let (begun, entered, claimed, rows) =
-            join4(client.batch_execute(self.0.begin), client.query(&opening.enter, &enter_params), claiming, answer_of(client, first, params)).await;
+        let claiming: OptionFuture<_> = idempotency
+            .map(|_| client.query(&opening.claim, &claim_params))
+            .into();
+        let (begun, entered, claimed, rows) = join4(
+            client.batch_execute(self.0.begin),
+            client.query(&opening.enter, &enter_params),
+            claiming,
+            answer_of(client, first, params),
+        )
+        .await;
         begun.map_err(from_postgres)?;
         entered.map_err(|error| with_permission(from_postgres(error), permission))?;
         if let Some(Err(error)) = claimed {
@@ -161,7 +201,8 @@ impl Tx {
                     let (tenant, user) = (caller.tenant().0, caller.user_id());
                     let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
                     let params: [&(dyn crate::ToSql + Sync); 4] = [&tenant, &user, &idempotency.key, &answer];
-                    let (stored, committed) = join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
+                    let (stored, committed) =
+                        join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
                     stored.map_err(from_postgres)?;
                     committed
                 }
@@ -176,7 +217,11 @@ impl Tx {
 
 /// The rows of a statement, and how many it changed. The statement is sent when this is first
 /// polled.
-async fn answer_of(client: &Object, statement: &Statement, params: Params<'_>) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
+async fn answer_of(
+    client: &Object,
+    statement: &Statement,
+    params: Params<'_>,
+) -> Result<(Vec<Row>, u64), tokio_postgres::Error> {
     let mut stream = pin!(client.query_raw(statement, params.iter().copied()).await?);
     let mut rows = Vec::new();
     while let Some(row) = stream.try_next().await? {
@@ -193,7 +238,10 @@ struct Opening {
 
 impl Opening {
     async fn prepare(client: &Object) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self { enter: client.prepare_cached(ENTER).await?, claim: client.prepare_cached(CLAIM).await? })
+        Ok(Self {
+            enter: client.prepare_cached(ENTER).await?,
+            claim: client.prepare_cached(CLAIM).await?,
+        })
     }
 }
 
@@ -234,7 +282,10 @@ pub(crate) async fn write<T: Serialize + DeserializeOwned>(
     }
     match outcome {
         Ok(value) => {
-            let answer = caller.idempotency().map(|_| seal_answer(&tx, &value)).transpose()?;
+            let answer = caller
+                .idempotency()
+                .map(|_| seal_answer(&tx, &value))
+                .transpose()?;
             tx.commit(answer).await.map(|()| value)
         }
         Err(error) => {
@@ -268,10 +319,15 @@ fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
 async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
     let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
     let stored = read(db, caller, async |tx| {
-        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &caller.user_id(), &key]).await
+        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &caller.user_id(), &key])
+            .await
     });
-    let stored = stored.await?.ok_or_else(|| Error::internal("the stored answer is gone"))?;
-    let json = db.sealer().open(&answer_context(caller.tenant()), stored.get(0))?;
+    let stored = stored
+        .await?
+        .ok_or_else(|| Error::internal("the stored answer is gone"))?;
+    let json = db
+        .sealer()
+        .open(&answer_context(caller.tenant()), stored.get(0))?;
     if let Some(idempotency) = caller.idempotency() {
         idempotency.mark_replayed();
     }
@@ -292,7 +348,9 @@ fn origin_json(caller: &Caller) -> String {
 
 fn with_permission(error: Error, permission: Option<&str>) -> Error {
     match (error.code(), permission) {
-        (kernel::Code::Forbidden, Some(permission)) => error.with_details(serde_json::json!({ "permission": permission })),
+        (kernel::Code::Forbidden, Some(permission)) => {
+            error.with_details(serde_json::json!({ "permission": permission }))
+        }
         _ => error,
     }
 }

@@ -14,7 +14,10 @@ async fn a_write_is_kept_a_failed_one_is_not() {
     let db = test.db.clone();
     let spawned = tokio::spawn({
         let (db, caller) = (db.clone(), caller.clone());
-        async move { db.write(&caller, async |tx| tx.execute(NAME, &[&tenant.0, &"kept"]).await).await }
+        async move {
+            db.write(&caller, async |tx| tx.execute(NAME, &[&tenant.0, &"kept"]).await)
+                .await
+        }
     });
     spawned.await.unwrap().unwrap();
     let failed: Result<()> = db
@@ -24,7 +27,10 @@ async fn a_write_is_kept_a_failed_one_is_not() {
         })
         .await;
     assert_eq!(failed.unwrap_err().code(), Code::NotFound);
-    let names = db.read(&caller, async |tx| tx.query(NAMES, &[]).await).await.unwrap();
+    let names = db
+        .read(&caller, async |tx| tx.query(NAMES, &[]).await)
+        .await
+        .unwrap();
     assert_eq!(names.len(), 1, "a tenant sees itself and nobody else");
     assert_eq!(names[0].get::<_, String>(0), "kept");
 }
@@ -43,7 +49,11 @@ async fn a_dropped_error_does_not_commit() {
         })
         .await;
     assert_eq!(outcome.unwrap_err().code(), Code::Internal);
-    let names = test.db.read(&caller, async |tx| tx.query(NAMES, &[]).await).await.unwrap();
+    let names = test
+        .db
+        .read(&caller, async |tx| tx.query(NAMES, &[]).await)
+        .await
+        .unwrap();
     assert_eq!(names[0].get::<_, String>(0), "Test");
 }
 
@@ -51,6 +61,36 @@ async fn a_dropped_error_does_not_commit() {
 async fn a_read_can_not_write() {
     let test = testkit::database().await;
     let tenant = test.tenant().await;
-    let outcome = test.db.read(&TestDb::system(tenant), async |tx| tx.execute(NAME, &[&tenant.0, &"x"]).await).await;
+    let outcome = test
+        .db
+        .read(&TestDb::system(tenant), async |tx| {
+            tx.execute(NAME, &[&tenant.0, &"x"]).await
+        })
+        .await;
     assert_eq!(outcome.unwrap_err().code(), Code::Internal);
+}
+
+/// Statements that start together fail for the reason that the transaction could not be opened,
+/// whichever answer comes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn together_with_a_refused_entry_nothing_else_is_the_reason() {
+    let test = testkit::database().await;
+    let tenant = test.tenant().await;
+    let nobody = testkit::unique();
+    let caller = TestDb::user(tenant, nobody, nobody);
+    for _ in 0..200 {
+        let outcome = test
+            .db
+            .write(&caller, async |tx| {
+                let params: db::Params<'_> = &[&tenant.0, &"x"];
+                futures::try_join!(
+                    tx.execute(NAME, params),
+                    tx.execute(NAME, params),
+                    tx.query(NAMES, &[])
+                )
+                .map(drop)
+            })
+            .await;
+        assert_eq!(outcome.unwrap_err().code(), Code::Unauthenticated);
+    }
 }

@@ -46,7 +46,11 @@ pub struct Idempotency {
 impl Idempotency {
     #[must_use]
     pub fn new(key: String, fingerprint: [u8; 32]) -> Self {
-        Self { key, fingerprint, replayed: Arc::default() }
+        Self {
+            key,
+            fingerprint,
+            replayed: Arc::default(),
+        }
     }
 
     /// Notes that the answer is the one stored for an earlier request.
@@ -84,7 +88,13 @@ impl Caller {
         permission: Option<Permission>,
         origin: Origin,
     ) -> Self {
-        Self { tenant, actor: Actor::User { user_id, session_id }, permission, origin, idempotency: None }
+        Self {
+            tenant,
+            actor: Actor::User { user_id, session_id },
+            permission,
+            origin,
+            idempotency: None,
+        }
     }
 
     /// One of our own functions working for a tenant that a verified message or row named.
@@ -92,7 +102,13 @@ impl Caller {
     /// Only queue consumers and the steps before a login exists may call this (kept by `clippy.toml`).
     #[must_use]
     pub fn verified_system(tenant: TenantId, name: &'static str, origin: Origin) -> Self {
-        Self { tenant, actor: Actor::System { name }, permission: None, origin, idempotency: None }
+        Self {
+            tenant,
+            actor: Actor::System { name },
+            permission: None,
+            origin,
+            idempotency: None,
+        }
     }
 
     /// The same caller, answering for this idempotency key.

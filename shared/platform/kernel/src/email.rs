@@ -15,11 +15,16 @@ impl Email {
     #[must_use]
     pub fn parse(input: &str) -> Option<Self> {
         let address = input.trim();
-        let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+        let options = Options::default()
+            .with_required_tld()
+            .without_display_text()
+            .without_domain_literal();
         EmailAddress::parse_with_options(address, options).ok()?;
         let normalised: String = address.nfkc().collect::<String>().to_lowercase();
-        (address.len() <= 254 && !normalised.contains(char::is_whitespace))
-            .then(|| Self { address: address.to_owned(), normalised })
+        (address.len() <= 254 && !normalised.contains(char::is_whitespace)).then(|| Self {
+            address: address.to_owned(),
+            normalised,
+        })
     }
 
     /// For display without the permission to see it: `a***@example.com`.
@@ -41,7 +46,16 @@ mod tests {
         let email = Email::parse(" Mona.Ali@Example.COM ").unwrap();
         assert_eq!(email.normalised, "mona.ali@example.com");
         assert_eq!(email.masked(), "m***@example.com");
-        for bad in ["", "mona", "mona@", "@x.com", "mona@localhost", "Mona <mona@x.com>", "a b@x.com", "mona@[127.0.0.1]"] {
+        for bad in [
+            "",
+            "mona",
+            "mona@",
+            "@x.com",
+            "mona@localhost",
+            "Mona <mona@x.com>",
+            "a b@x.com",
+            "mona@[127.0.0.1]",
+        ] {
             assert!(Email::parse(bad).is_none(), "{bad}");
         }
     }

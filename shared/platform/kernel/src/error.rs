@@ -89,7 +89,13 @@ struct Inner {
 impl Error {
     /// `message` is shown to the client: it says what to do, and carries no personal data.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { code, message: message.into(), details: None, retry_after: None, source: None }))
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            details: None,
+            retry_after: None,
+            source: None,
+        }))
     }
 
     /// A record that is not there, or that belongs to another tenant: the same answer.
@@ -100,7 +106,10 @@ impl Error {
 
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::new(Code::Unauthenticated, "Send a valid access token as `Authorization: Bearer <token>`.")
+        Self::new(
+            Code::Unauthenticated,
+            "Send a valid access token as `Authorization: Bearer <token>`.",
+        )
     }
 
     pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -114,9 +123,12 @@ impl Error {
 
     /// A database, queue or provider that is away; the same request may succeed a little later.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(Code::Unavailable, "A part of the system is not available; try again in a moment.")
-            .with_source(source)
-            .with_retry_after(Duration::from_secs(2))
+        Self::new(
+            Code::Unavailable,
+            "A part of the system is not available; try again in a moment.",
+        )
+        .with_source(source)
+        .with_retry_after(Duration::from_secs(2))
     }
 
     /// 422 for one field; see [`crate::Validator`] for several.
@@ -125,7 +137,8 @@ impl Error {
     }
 
     pub(crate) fn fields(fields: Vec<Value>) -> Self {
-        Self::new(Code::ValidationFailed, "Some fields are not valid.").with_details(json!({ "fields": fields }))
+        Self::new(Code::ValidationFailed, "Some fields are not valid.")
+            .with_details(json!({ "fields": fields }))
     }
 
     #[must_use]

@@ -17,8 +17,8 @@ pub mod validate;
 
 pub use caller::{Actor, Caller, Idempotency, Origin, TenantId};
 pub use clock::Clock;
-pub use envelope::Envelope;
 pub use email::Email;
+pub use envelope::Envelope;
 pub use error::{Code, Error, Result};
 pub use page::{Page, PageRequest};
 pub use patch::Patch;

@@ -70,18 +70,37 @@ impl PageQuery {
     pub fn check(&self, sorts: &'static [Sort]) -> Result<PageRequest> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if limit == 0 || limit > MAX_LIMIT {
-            return Err(Error::field("limit", "out_of_range", "limit is between 1 and 200."));
+            return Err(Error::field(
+                "limit",
+                "out_of_range",
+                "limit is between 1 and 200.",
+            ));
         }
         let (name, descending) = match self.sort.as_deref() {
             None => (sorts[0].name, true),
-            Some(sort) => sort.strip_prefix('-').map_or((sort, false), |field| (field, true)),
+            Some(sort) => sort
+                .strip_prefix('-')
+                .map_or((sort, false), |field| (field, true)),
         };
         let Some(sort) = sorts.iter().find(|sort| sort.name == name) else {
             let names: Vec<&str> = sorts.iter().map(|sort| sort.name).collect();
-            return Err(Error::field("sort", "unknown", &format!("sort is one of {}.", names.join(", "))));
+            return Err(Error::field(
+                "sort",
+                "unknown",
+                &format!("sort is one of {}.", names.join(", ")),
+            ));
         };
-        let after = self.cursor.as_deref().map(|cursor| decode(cursor, sort, descending)).transpose()?;
-        Ok(PageRequest { limit, sort, descending, after })
+        let after = self
+            .cursor
+            .as_deref()
+            .map(|cursor| decode(cursor, sort, descending))
+            .transpose()?;
+        Ok(PageRequest {
+            limit,
+            sort,
+            descending,
+            after,
+        })
     }
 }
 
@@ -94,7 +113,10 @@ impl PageRequest {
             let (key, id) = key(last);
             encode(&Cursor(self.order(), key, id))
         });
-        Page { data: records, next_cursor }
+        Page {
+            data: records,
+            next_cursor,
+        }
     }
 
     fn order(&self) -> String {
@@ -120,15 +142,22 @@ fn encode(cursor: &Cursor) -> String {
 }
 
 fn decode(cursor: &str, sort: &Sort, descending: bool) -> Result<(Key, Uuid)> {
-    let bad = || Error::invalid_request("The cursor is not one of this list and sort order; start again without it.");
+    let bad = || {
+        Error::invalid_request("The cursor is not one of this list and sort order; start again without it.")
+    };
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
     let Cursor(of, key, id) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
     let key = match (sort.key, key) {
         (KeyType::Text, Key::Timestamp(at)) => Key::Text(at.to_string()),
         (_, key) => key,
     };
-    let fits = matches!((sort.key, &key), (KeyType::Timestamp, Key::Timestamp(_)) | (KeyType::Text, Key::Text(_)));
-    (of == order(sort, descending) && fits).then_some((key, id)).ok_or_else(bad)
+    let fits = matches!(
+        (sort.key, &key),
+        (KeyType::Timestamp, Key::Timestamp(_)) | (KeyType::Text, Key::Text(_))
+    );
+    (of == order(sort, descending) && fits)
+        .then_some((key, id))
+        .ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -136,12 +165,24 @@ mod tests {
     use super::*;
 
     static SORTS: &[Sort] = &[
-        Sort { name: "created_at", column: "c.created_at", key: KeyType::Timestamp },
-        Sort { name: "name", column: "c.name", key: KeyType::Text },
+        Sort {
+            name: "created_at",
+            column: "c.created_at",
+            key: KeyType::Timestamp,
+        },
+        Sort {
+            name: "name",
+            column: "c.name",
+            key: KeyType::Text,
+        },
     ];
 
     fn query(limit: Option<u16>, cursor: Option<String>, sort: Option<&str>) -> PageQuery {
-        PageQuery { limit, cursor, sort: sort.map(str::to_owned) }
+        PageQuery {
+            limit,
+            cursor,
+            sort: sort.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -152,25 +193,48 @@ mod tests {
         assert_eq!(page.data, [1, 2]);
         let next = query(Some(2), page.next_cursor, None).check(SORTS).unwrap();
         assert_eq!(next.after, Some((Key::Timestamp(at), Uuid::from_u128(2))));
-        assert!(next.finish(vec![3_u128], |n| (Key::Timestamp(at), Uuid::from_u128(*n))).next_cursor.is_none());
+        assert!(
+            next.finish(vec![3_u128], |n| (Key::Timestamp(at), Uuid::from_u128(*n)))
+                .next_cursor
+                .is_none()
+        );
     }
 
     #[test]
     fn a_cursor_of_another_order_is_refused() {
         let request = query(Some(1), None, Some("name")).check(SORTS).unwrap();
-        let page = request.finish(vec![1, 2], |_| (Key::Text("2026-05-01T10:00:00Z".into()), Uuid::nil()));
+        let page = request.finish(vec![1, 2], |_| {
+            (Key::Text("2026-05-01T10:00:00Z".into()), Uuid::nil())
+        });
         let cursor = page.next_cursor;
         assert!(query(None, cursor.clone(), Some("name")).check(SORTS).is_ok());
         for sort in [None, Some("-name"), Some("created_at")] {
-            assert_eq!(query(None, cursor.clone(), sort).check(SORTS).unwrap_err().code(), crate::Code::InvalidRequest);
+            assert_eq!(
+                query(None, cursor.clone(), sort).check(SORTS).unwrap_err().code(),
+                crate::Code::InvalidRequest
+            );
         }
-        assert_eq!(query(None, Some("x".into()), None).check(SORTS).unwrap_err().code(), crate::Code::InvalidRequest);
+        assert_eq!(
+            query(None, Some("x".into()), None)
+                .check(SORTS)
+                .unwrap_err()
+                .code(),
+            crate::Code::InvalidRequest
+        );
     }
 
     #[test]
     fn limits_and_sorts_are_bounded() {
-        for (limit, sort) in [(Some(0), None), (Some(201), None), (None, Some("password_hash")), (None, Some(""))] {
-            assert_eq!(query(limit, None, sort).check(SORTS).unwrap_err().code(), crate::Code::ValidationFailed);
+        for (limit, sort) in [
+            (Some(0), None),
+            (Some(201), None),
+            (None, Some("password_hash")),
+            (None, Some("")),
+        ] {
+            assert_eq!(
+                query(limit, None, sort).check(SORTS).unwrap_err().code(),
+                crate::Code::ValidationFailed
+            );
         }
     }
 }

@@ -15,7 +15,8 @@ impl Phone {
             return None;
         }
         let number = phonenumber::parse(None, input).ok()?;
-        phonenumber::is_valid(&number).then(|| Self(number.format().mode(phonenumber::Mode::E164).to_string()))
+        phonenumber::is_valid(&number)
+            .then(|| Self(number.format().mode(phonenumber::Mode::E164).to_string()))
     }
 
     /// A number that a provider vouches for: digits with or without the plus. Providers know
@@ -59,7 +60,15 @@ mod tests {
 
     #[test]
     fn refuses_national_short_and_foreign_shapes() {
-        for bad in ["01001234567", "+20", "+2010012345678901", "tel:+201001234567", "+abc", "", "+20100123456x"] {
+        for bad in [
+            "01001234567",
+            "+20",
+            "+2010012345678901",
+            "tel:+201001234567",
+            "+abc",
+            "",
+            "+20100123456x",
+        ] {
             assert!(Phone::parse(bad).is_none(), "{bad}");
         }
     }

@@ -28,7 +28,11 @@ impl Sealer {
     ///
     /// # Errors
     /// When a key has another length or the active one is missing.
-    pub fn new(active: &str, keys: &BTreeMap<String, Secret<Vec<u8>>>, lookup: &Secret<Vec<u8>>) -> Result<Self> {
+    pub fn new(
+        active: &str,
+        keys: &BTreeMap<String, Secret<Vec<u8>>>,
+        lookup: &Secret<Vec<u8>>,
+    ) -> Result<Self> {
         let by_id = keys
             .iter()
             .map(|(id, key)| {
@@ -38,13 +42,19 @@ impl Sealer {
             })
             .collect::<Result<BTreeMap<_, _>>>()?;
         if !by_id.contains_key(active) || active.len() > usize::from(u8::MAX) {
-            return Err(Error::internal(format!("the active data key {active} is not among the keys")));
+            return Err(Error::internal(format!(
+                "the active data key {active} is not among the keys"
+            )));
         }
         if lookup.expose().len() < 32 {
             return Err(Error::internal("the look-up key is shorter than 32 bytes"));
         }
         let lookup = hmac::Key::new(hmac::HMAC_SHA256, lookup.expose());
-        Ok(Self(Arc::new(Keys { active: active.to_owned(), by_id, lookup })))
+        Ok(Self(Arc::new(Keys {
+            active: active.to_owned(),
+            by_id,
+            lookup,
+        })))
     }
 
     /// Seals a value for one place; `context` (tenant and field) must be the same when opened, so
@@ -85,7 +95,10 @@ impl Sealer {
         let key = self.0.by_id.get(std::str::from_utf8(id).ok()?)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        let len = key.open_in_place(nonce, Aad::from(context), &mut text).ok()?.len();
+        let len = key
+            .open_in_place(nonce, Aad::from(context), &mut text)
+            .ok()?
+            .len();
         text.truncate(len);
         Some(text)
     }
@@ -95,7 +108,8 @@ impl Sealer {
     /// # Errors
     /// As [`Sealer::open`], and when the value is not UTF-8.
     pub fn open_text(&self, context: &str, sealed: &[u8]) -> Result<String> {
-        String::from_utf8(self.open(context, sealed)?).map_err(|_| Error::internal("a sealed text is not UTF-8"))
+        String::from_utf8(self.open(context, sealed)?)
+            .map_err(|_| Error::internal("a sealed text is not UTF-8"))
     }
 
     /// The keyed hash that finds a value without opening any. `context` keeps the hashes of
@@ -112,7 +126,9 @@ impl Sealer {
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("active", &self.0.active).finish_non_exhaustive()
+        f.debug_struct("Sealer")
+            .field("active", &self.0.active)
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,8 +144,15 @@ mod tests {
     #[test]
     fn opens_what_it_sealed_also_after_the_key_was_rotated() {
         let old = sealer("k1").seal("t1/phone", b"+201001234567").unwrap();
-        assert_eq!(sealer("k2").open_text("t1/phone", &old.0).unwrap(), "+201001234567");
-        assert_ne!(old, sealer("k1").seal("t1/phone", b"+201001234567").unwrap(), "a nonce is never used twice");
+        assert_eq!(
+            sealer("k2").open_text("t1/phone", &old.0).unwrap(),
+            "+201001234567"
+        );
+        assert_ne!(
+            old,
+            sealer("k1").seal("t1/phone", b"+201001234567").unwrap(),
+            "a nonce is never used twice"
+        );
     }
 
     #[test]

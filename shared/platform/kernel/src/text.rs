@@ -22,7 +22,11 @@ pub fn search_words(text: &str) -> Vec<String> {
 /// The words joined, for sorting by name.
 #[must_use]
 pub fn sort_key(text: &str) -> String {
-    text.nfkd().filter_map(fold).flat_map(char::to_lowercase).take(200).collect()
+    text.nfkd()
+        .filter_map(fold)
+        .flat_map(char::to_lowercase)
+        .take(200)
+        .collect()
 }
 
 fn fold(c: char) -> Option<char> {
@@ -40,7 +44,11 @@ fn fold(c: char) -> Option<char> {
 /// Replaces what Postgres text can't hold (NUL) by U+FFFD.
 #[must_use]
 pub fn without_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]

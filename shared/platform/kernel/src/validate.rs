@@ -10,7 +10,8 @@ pub struct Validator(Vec<Value>);
 impl Validator {
     /// Notes that `path` is wrong. `code` is for programs, `message` for people.
     pub fn reject(&mut self, path: impl AsRef<str>, code: &'static str, message: &str) {
-        self.0.push(json!({ "path": path.as_ref(), "code": code, "message": message }));
+        self.0
+            .push(json!({ "path": path.as_ref(), "code": code, "message": message }));
     }
 
     /// Trims a text that must hold 1 to `max` characters and none that can't be stored or shown.
@@ -35,14 +36,22 @@ impl Validator {
             self.reject(path, "too_long", &format!("This holds at most {max} characters."));
         }
         if value.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            self.reject(path, "invalid_characters", "This must not hold control characters.");
+            self.reject(
+                path,
+                "invalid_characters",
+                "This must not hold control characters.",
+            );
         }
     }
 
     /// # Errors
     /// 422 `VALIDATION_FAILED` with every field that was rejected.
     pub fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::fields(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::fields(self.0))
+        }
     }
 }
 
@@ -55,9 +64,18 @@ mod tests {
         let mut validator = Validator::default();
         validator.text("name", "  ", 10);
         validator.text("title", "x\u{0}y", 10);
-        assert_eq!(validator.optional_text("note", Some(" a "), 10).as_deref(), Some("a"));
+        assert_eq!(
+            validator.optional_text("note", Some(" a "), 10).as_deref(),
+            Some("a")
+        );
         let error = validator.finish().unwrap_err();
         let fields = error.details().unwrap()["fields"].as_array().unwrap().clone();
-        assert_eq!(fields.iter().map(|f| f["code"].as_str().unwrap()).collect::<Vec<_>>(), ["required", "invalid_characters"]);
+        assert_eq!(
+            fields
+                .iter()
+                .map(|f| f["code"].as_str().unwrap())
+                .collect::<Vec<_>>(),
+            ["required", "invalid_characters"]
+        );
     }
 }

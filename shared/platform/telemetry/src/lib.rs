@@ -54,7 +54,12 @@ impl Metrics {
     /// Metrics of one function.
     #[must_use]
     pub fn of(function: &'static str) -> Self {
-        Self { dimensions: Vec::new(), definitions: Vec::new(), fields: Map::new() }.dimension("Function", function)
+        Self {
+            dimensions: Vec::new(),
+            definitions: Vec::new(),
+            fields: Map::new(),
+        }
+        .dimension("Function", function)
     }
 
     /// Another dimension; its values must be few (a code, a provider), never an id.
@@ -67,7 +72,8 @@ impl Metrics {
 
     #[must_use]
     pub fn metric(mut self, name: &'static str, value: f64, unit: Unit) -> Self {
-        self.definitions.push(json!({ "Name": name, "Unit": unit.name() }));
+        self.definitions
+            .push(json!({ "Name": name, "Unit": unit.name() }));
         self.fields.insert(name.to_owned(), value.into());
         self
     }
@@ -130,7 +136,10 @@ mod tests {
     #[test]
     fn a_line_is_what_cloudwatch_reads() {
         let clock = Clock::fixed("2026-05-01T10:00:00Z".parse().unwrap());
-        let line = Metrics::of("contacts").metric("Latency", 12.5, Unit::Milliseconds).field("status", 200).line(&clock);
+        let line = Metrics::of("contacts")
+            .metric("Latency", 12.5, Unit::Milliseconds)
+            .field("status", 200)
+            .line(&clock);
         let expected = json!({
             "_aws": { "Timestamp": 1_777_629_600_000_i64, "CloudWatchMetrics": [{
                 "Namespace": "M3CoreCRM",

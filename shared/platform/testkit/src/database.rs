@@ -28,7 +28,21 @@ impl TestDb {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "tests stand in for a verified message")]
     pub fn system(tenant: TenantId) -> Caller {
-        Caller::verified_system(tenant, "test", kernel::Origin { request_id: "test".to_owned(), ..Default::default() })
+        Caller::verified_system(
+            tenant,
+            "test",
+            kernel::Origin {
+                request_id: "test".to_owned(),
+                ..Default::default()
+            },
+        )
+    }
+
+    /// A caller as a verified token makes one.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "tests stand in for a verified token")]
+    pub fn user(tenant: TenantId, user_id: Uuid, session_id: Uuid) -> Caller {
+        Caller::verified_user(tenant, user_id, session_id, None, kernel::Origin::default())
     }
 
     /// A new tenant without users.
@@ -39,7 +53,9 @@ impl TestDb {
         let tenant = TenantId(self.db.clock().id());
         let insert = "INSERT INTO tenants (id, name, slug) VALUES ($1, 'Test', $2)";
         let (caller, slug) = (Self::system(tenant), format!("test-{tenant}"));
-        let write = self.db.write(&caller, async |tx| tx.execute(insert, &[&tenant.0, &slug]).await);
+        let write = self
+            .db
+            .write(&caller, async |tx| tx.execute(insert, &[&tenant.0, &slug]).await);
         write.await.expect("a tenant can be made");
         tenant
     }
@@ -61,15 +77,31 @@ pub async fn database_with(clock: Clock) -> TestDb {
     let server = server();
     let name = shared_name();
     let admin = admin_client(&server).await;
-    admin.batch_execute("SELECT pg_advisory_lock(hashtextextended('m3corecrm.testkit', 0))").await.expect("locks");
-    let known = admin.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await.expect("lists databases");
+    admin
+        .batch_execute("SELECT pg_advisory_lock(hashtextextended('m3corecrm.testkit', 0))")
+        .await
+        .expect("locks");
+    let known = admin
+        .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name])
+        .await
+        .expect("lists databases");
     if known.is_none() {
         let building = format!("{name}_building");
         create(&admin, &building, None).await;
-        migrate(&Database { dbname: building.clone(), ..server.clone() }).await;
-        admin.batch_execute(&format!("ALTER DATABASE {building} RENAME TO {name}")).await.expect("renames");
+        migrate(&Database {
+            dbname: building.clone(),
+            ..server.clone()
+        })
+        .await;
+        admin
+            .batch_execute(&format!("ALTER DATABASE {building} RENAME TO {name}"))
+            .await
+            .expect("renames");
     }
-    admin.batch_execute("SELECT pg_advisory_unlock_all()").await.expect("unlocks");
+    admin
+        .batch_execute("SELECT pg_advisory_unlock_all()")
+        .await
+        .expect("unlocks");
     open(&server, name, clock)
 }
 
@@ -83,7 +115,11 @@ pub async fn fresh_database(migrated: bool) -> TestDb {
     let name = format!("m3_own_{}", Clock::system().id().simple());
     create(&admin, &name, None).await;
     if migrated {
-        migrate(&Database { dbname: name.clone(), ..server.clone() }).await;
+        migrate(&Database {
+            dbname: name.clone(),
+            ..server.clone()
+        })
+        .await;
     }
     open(&server, name, Clock::system())
 }
@@ -94,7 +130,11 @@ pub async fn fresh_database(migrated: bool) -> TestDb {
 /// When the server is away.
 pub async fn admin_client(settings: &Database) -> Client {
     let mut postgres = tokio_postgres::Config::new();
-    postgres.host(&settings.host).port(settings.port).dbname(&settings.dbname).user(&settings.username);
+    postgres
+        .host(&settings.host)
+        .port(settings.port)
+        .dbname(&settings.dbname)
+        .user(&settings.username);
     postgres.password(settings.password.expose());
     let (client, connection) = postgres.connect(NoTls).await.expect("the test server answers");
     tokio::spawn(connection);
@@ -113,7 +153,14 @@ pub fn migrations_dir() -> PathBuf {
 /// When one fails.
 pub async fn migrate(owner: &Database) -> db::migrate::Report {
     let (bootstrap, migrations) = sources();
-    db::migrate::run(owner, &Secret::new(APP_PASSWORD.to_owned()), &bootstrap, &migrations).await.expect("migrations apply")
+    db::migrate::run(
+        owner,
+        &Secret::new(APP_PASSWORD.to_owned()),
+        &bootstrap,
+        &migrations,
+    )
+    .await
+    .expect("migrations apply")
 }
 
 fn sources() -> (String, Vec<Migration>) {
@@ -124,13 +171,24 @@ fn sources() -> (String, Vec<Migration>) {
 }
 
 async fn create(admin: &Client, name: &str, template: Option<&str>) {
-    admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).await.expect("drops what a killed run left");
-    let template = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();
-    admin.batch_execute(&format!("CREATE DATABASE {name}{template}")).await.expect("creates a database");
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name}"))
+        .await
+        .expect("drops what a killed run left");
+    let template = template
+        .map(|template| format!(" TEMPLATE {template}"))
+        .unwrap_or_default();
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name}{template}"))
+        .await
+        .expect("creates a database");
 }
 
 fn open(server: &Database, name: String, clock: Clock) -> TestDb {
-    let admin = Database { dbname: name, ..server.clone() };
+    let admin = Database {
+        dbname: name,
+        ..server.clone()
+    };
     let settings = Database {
         username: "m3_app".to_owned(),
         password: Secret::new(APP_PASSWORD.to_owned()),
@@ -154,8 +212,11 @@ fn shared_name() -> String {
 
 fn server() -> Database {
     let url = config::Env::from_process();
-    let url = url.required("M3_TEST_ADMIN_DATABASE_URL").expect("run `cargo xtask test`, which starts a Postgres for the tests");
-    let parsed = tokio_postgres::Config::from_str(url).expect("M3_TEST_ADMIN_DATABASE_URL is a postgres:// URL");
+    let url = url
+        .required("M3_TEST_ADMIN_DATABASE_URL")
+        .expect("run `cargo xtask test`, which starts a Postgres for the tests");
+    let parsed =
+        tokio_postgres::Config::from_str(url).expect("M3_TEST_ADMIN_DATABASE_URL is a postgres:// URL");
     let host = match parsed.get_hosts().first() {
         Some(Host::Tcp(host)) => host.clone(),
         _ => "127.0.0.1".to_owned(),
@@ -165,7 +226,9 @@ fn server() -> Database {
         port: parsed.get_ports().first().copied().unwrap_or(5432),
         dbname: parsed.get_dbname().unwrap_or("postgres").to_owned(),
         username: parsed.get_user().unwrap_or("postgres").to_owned(),
-        password: Secret::new(String::from_utf8_lossy(parsed.get_password().unwrap_or_default()).into_owned()),
+        password: Secret::new(
+            String::from_utf8_lossy(parsed.get_password().unwrap_or_default()).into_owned(),
+        ),
         tls: Tls::Disable,
         max_connections: 4,
     }

@@ -53,7 +53,10 @@ impl IntoResponse for NoContent {
 
 impl IntoResponse for Text {
     fn into_response(self) -> Response {
-        let headers = [(header::CONTENT_TYPE, self.0), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+        let headers = [
+            (header::CONTENT_TYPE, self.0),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
         (headers, self.1).into_response()
     }
 }
@@ -62,10 +65,16 @@ impl OperationOutput for Text {
     type Inner = String;
 
     fn operation_response(_: &mut GenContext, _: &mut Operation) -> Option<ApiResponse> {
-        Some(ApiResponse { description: "Text.".to_owned(), ..ApiResponse::default() })
+        Some(ApiResponse {
+            description: "Text.".to_owned(),
+            ..ApiResponse::default()
+        })
     }
 
-    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
         with_status(200, Self::operation_response(ctx, operation))
     }
 }
@@ -90,7 +99,10 @@ impl IfMatch {
     pub fn check<T: Serialize>(&self, current: &T) -> kernel::Result<()> {
         match &self.0 {
             Some(tags) if tags != "*" && !tags.split(',').any(|tag| tag.trim() == etag(current)) => {
-                Err(Error::new(Code::Stale, "The record was changed by someone else; read it again and repeat."))
+                Err(Error::new(
+                    Code::Stale,
+                    "The record was changed by someone else; read it again and repeat.",
+                ))
             }
             _ => Ok(()),
         }
@@ -101,7 +113,10 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let header = parts.headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+        let header = parts
+            .headers
+            .get(header::IF_MATCH)
+            .and_then(|value| value.to_str().ok());
         Ok(Self(header.map(str::to_owned)))
     }
 }
@@ -109,7 +124,10 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 impl OperationInput for IfMatch {}
 
 fn with_status(status: u16, response: Option<ApiResponse>) -> Vec<(Option<u16>, ApiResponse)> {
-    response.map(|response| (Some(status), response)).into_iter().collect()
+    response
+        .map(|response| (Some(status), response))
+        .into_iter()
+        .collect()
 }
 
 macro_rules! documented_as_json {
@@ -121,7 +139,10 @@ macro_rules! documented_as_json {
                 axum::Json::<T>::operation_response(ctx, operation)
             }
 
-            fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+            fn inferred_responses(
+                ctx: &mut GenContext,
+                operation: &mut Operation,
+            ) -> Vec<(Option<u16>, ApiResponse)> {
                 with_status($status, Self::operation_response(ctx, operation))
             }
         }
@@ -137,10 +158,16 @@ impl OperationOutput for NoContent {
     type Inner = ();
 
     fn operation_response(_: &mut GenContext, _: &mut Operation) -> Option<ApiResponse> {
-        Some(ApiResponse { description: "Done.".to_owned(), ..ApiResponse::default() })
+        Some(ApiResponse {
+            description: "Done.".to_owned(),
+            ..ApiResponse::default()
+        })
     }
 
-    fn inferred_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
         with_status(204, Self::operation_response(ctx, operation))
     }
 }

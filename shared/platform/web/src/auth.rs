@@ -52,15 +52,25 @@ impl TokenVerifier {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Times are checked below, against our own clock.
         validation.validate_exp = false;
-        let keys = keys.keys.iter().map(|key| Ok((key.kid.clone(), DecodingKey::from_ed_der(&key.raw()?))));
-        Ok(Self(Arc::new(Inner { keys: keys.collect::<kernel::Result<_>>()?, validation })))
+        let keys = keys
+            .keys
+            .iter()
+            .map(|key| Ok((key.kid.clone(), DecodingKey::from_ed_der(&key.raw()?))));
+        Ok(Self(Arc::new(Inner {
+            keys: keys.collect::<kernel::Result<_>>()?,
+            validation,
+        })))
     }
 
     /// # Errors
     /// 401 `UNAUTHENTICATED` or `TOKEN_EXPIRED`.
     pub fn verify(&self, token: &str, clock: &Clock) -> kernel::Result<Claims> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::unauthenticated())?;
-        let key = header.kid.as_deref().and_then(|kid| self.0.keys.get(kid)).ok_or_else(Error::unauthenticated)?;
+        let key = header
+            .kid
+            .as_deref()
+            .and_then(|kid| self.0.keys.get(kid))
+            .ok_or_else(Error::unauthenticated)?;
         let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.0.validation);
         let claims = decoded.map_err(|_| Error::unauthenticated())?.claims;
         let now = clock.now().as_second();
@@ -68,7 +78,10 @@ impl TokenVerifier {
             return Err(Error::unauthenticated());
         }
         if claims.exp <= now {
-            return Err(Error::new(Code::TokenExpired, "The access token has expired; refresh it at /v1/auth/refresh."));
+            return Err(Error::new(
+                Code::TokenExpired,
+                "The access token has expired; refresh it at /v1/auth/refresh.",
+            ));
         }
         Ok(claims)
     }
@@ -94,20 +107,31 @@ fn caller(parts: &Parts, web: &Web) -> kernel::Result<Caller> {
         Some(Access::Permission(permission)) => Some(permission),
         Some(Access::SignedIn) => None,
         Some(Access::Public) | None => {
-            return Err(Error::internal("a handler asks for a caller, and its route declares nobody"));
+            return Err(Error::internal(
+                "a handler asks for a caller, and its route declares nobody",
+            ));
         }
     };
     let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
-    let verifier = web.verifier().ok_or_else(|| Error::internal("this function verifies no tokens"))?;
+    let verifier = web
+        .verifier()
+        .ok_or_else(|| Error::internal("this function verifies no tokens"))?;
     let claims = verifier.verify(token, web.clock())?;
     let tenant = TenantId(claims.tid);
     if let Some(named) = parts.headers.get("x-tenant-id")
         && named.to_str().ok().and_then(|named| named.parse().ok()) != Some(claims.tid)
     {
-        return Err(Error::new(Code::TenantMismatch, "X-Tenant-Id names another company than the access token."));
+        return Err(Error::new(
+            Code::TenantMismatch,
+            "X-Tenant-Id names another company than the access token.",
+        ));
     }
     tracing::Span::current().record("tenant_id", tracing::field::display(tenant));
-    let origin = parts.extensions.get::<kernel::Origin>().cloned().unwrap_or_default();
+    let origin = parts
+        .extensions
+        .get::<kernel::Origin>()
+        .cloned()
+        .unwrap_or_default();
     let idempotency = parts.extensions.get::<Idempotency>().cloned();
     #[expect(clippy::disallowed_methods, reason = "the token was verified above")]
     let caller = Caller::verified_user(tenant, claims.sub, claims.sid, permission, origin);
@@ -115,7 +139,11 @@ fn caller(parts: &Parts, web: &Web) -> kernel::Result<Caller> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -25,14 +25,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
         let media_type = content_type.split(';').next().unwrap_or("").trim();
-        if !media_type.eq_ignore_ascii_case("application/json") && !media_type.to_ascii_lowercase().ends_with("+json") {
-            return Err(Error::invalid_request("Send the body as JSON with `Content-Type: application/json`.").into());
+        if !media_type.eq_ignore_ascii_case("application/json")
+            && !media_type.to_ascii_lowercase().ends_with("+json")
+        {
+            return Err(Error::invalid_request(
+                "Send the body as JSON with `Content-Type: application/json`.",
+            )
+            .into());
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::new(Code::TooLarge, "The body is larger than 1 MiB."),
-            _ => Error::invalid_request("The body could not be read."),
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Error::new(Code::TooLarge, "The body is larger than 1 MiB."),
+                _ => Error::invalid_request("The body could not be read."),
+            }
         })?;
         Ok(Self(parse(&body)?))
     }
@@ -53,10 +64,16 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> kernel::Result<T> {
             let sentence = sentence.split(" at line ").next().unwrap_or_default();
             Error::field(if path == "." { "" } else { &path }, "invalid", sentence)
         } else {
-            Error::invalid_request(format!("The body is not JSON: line {}, column {}.", inner.line(), inner.column()))
+            Error::invalid_request(format!(
+                "The body is not JSON: line {}, column {}.",
+                inner.line(),
+                inner.column()
+            ))
         }
     })?;
-    deserializer.end().map_err(|_| Error::invalid_request("The body holds more than one JSON value."))?;
+    deserializer
+        .end()
+        .map_err(|_| Error::invalid_request("The body holds more than one JSON value."))?;
     Ok(value)
 }
 
@@ -77,7 +94,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
                 let text = rejection.body_text();
-                let sentence = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, sentence)| sentence);
+                let sentence = text
+                    .rsplit_once("query string: ")
+                    .map_or(text.as_str(), |(_, sentence)| sentence);
                 let (path, message) = sentence.split_once(": ").unwrap_or(("", sentence));
                 Err(Error::field(path, "invalid", message).into())
             }
@@ -105,7 +124,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        path.map(|axum::extract::Path(path)| Self(path)).map_err(|_| Error::not_found().into())
+        path.map(|axum::extract::Path(path)| Self(path))
+            .map_err(|_| Error::not_found().into())
     }
 }
 
@@ -136,7 +156,12 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
             .await
             .map_err(|_| Error::new(Code::TooLarge, "The body is larger than 4 MiB."))?;
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Self { headers: parts.headers, path: parts.uri.path().to_owned(), query, body })
+        Ok(Self {
+            headers: parts.headers,
+            path: parts.uri.path().to_owned(),
+            query,
+            body,
+        })
     }
 }
 
@@ -149,7 +174,13 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<kernel::Origin>().cloned().unwrap_or_default()))
+        Ok(Self(
+            parts
+                .extensions
+                .get::<kernel::Origin>()
+                .cloned()
+                .unwrap_or_default(),
+        ))
     }
 }
 

@@ -44,11 +44,23 @@ impl Document {
             description: Some("An access token of /v1/auth/login.".to_owned()),
             extensions: Default::default(),
         };
-        components.security_schemes.insert("bearer".to_owned(), aide::openapi::ReferenceOr::Item(bearer));
+        components
+            .security_schemes
+            .insert("bearer".to_owned(), aide::openapi::ReferenceOr::Item(bearer));
         let mut document = serde_json::to_value(&self.0).unwrap_or_default();
         document["components"]["schemas"]["Problem"] = problem_schema();
-        for path in document["paths"].as_object_mut().into_iter().flatten().map(|(_, path)| path) {
-            for operation in path.as_object_mut().into_iter().flatten().map(|(_, operation)| operation) {
+        for path in document["paths"]
+            .as_object_mut()
+            .into_iter()
+            .flatten()
+            .map(|(_, path)| path)
+        {
+            for operation in path
+                .as_object_mut()
+                .into_iter()
+                .flatten()
+                .map(|(_, operation)| operation)
+            {
                 complete(operation, &describe);
             }
         }
@@ -66,8 +78,14 @@ impl Described {
 
     pub(crate) fn apply(self, operation: TransformOperation<'_>) -> TransformOperation<'_> {
         let endpoint = self.0;
-        let name = endpoint.handler.split_once("::").map_or(endpoint.handler, |(_, name)| name).replace("::", ".");
-        let mut operation = operation.id(&format!("{}.{name}", endpoint.function)).tag(endpoint.function);
+        let name = endpoint
+            .handler
+            .split_once("::")
+            .map_or(endpoint.handler, |(_, name)| name)
+            .replace("::", ".");
+        let mut operation = operation
+            .id(&format!("{}.{name}", endpoint.function))
+            .tag(endpoint.function);
         let extensions = &mut operation.inner_mut().extensions;
         extensions.insert("x-handler".to_owned(), endpoint.handler.into());
         if let Access::Permission(permission) = endpoint.access {
@@ -81,11 +99,16 @@ impl Described {
 }
 
 fn complete(operation: &mut Value, describe: &impl Fn(&str) -> Option<String>) {
-    let Some(object) = operation.as_object_mut() else { return };
+    let Some(object) = operation.as_object_mut() else {
+        return;
+    };
     let handler = object.remove("x-handler");
     if let Some(text) = handler.as_ref().and_then(Value::as_str).and_then(describe) {
         let (summary, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-        object.insert("summary".to_owned(), summary.replace('\n', " ").trim_end_matches('.').into());
+        object.insert(
+            "summary".to_owned(),
+            summary.replace('\n', " ").trim_end_matches('.').into(),
+        );
         if !rest.is_empty() {
             object.insert("description".to_owned(), rest.into());
         }

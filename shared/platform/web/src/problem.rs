@@ -25,11 +25,14 @@ pub(crate) struct Raised(pub(crate) Arc<Error>);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         if let Some(retry_after) = self.0.retry_after() {
             let seconds = retry_after.as_secs().max(1);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Raised(Arc::new(self.0)));
         response
@@ -51,8 +54,14 @@ pub(crate) fn envelope(error: &Error, request_id: &str) -> Value {
 /// For answers that axum gives by itself.
 pub(crate) fn of_status(status: StatusCode) -> Option<Error> {
     match status {
-        StatusCode::NOT_FOUND => Some(Error::new(Code::NotFound, "There is no such path; see /v1/openapi.json.")),
-        StatusCode::METHOD_NOT_ALLOWED => Some(Error::new(Code::MethodNotAllowed, "This path has no such method; see /v1/openapi.json.")),
+        StatusCode::NOT_FOUND => Some(Error::new(
+            Code::NotFound,
+            "There is no such path; see /v1/openapi.json.",
+        )),
+        StatusCode::METHOD_NOT_ALLOWED => Some(Error::new(
+            Code::MethodNotAllowed,
+            "This path has no such method; see /v1/openapi.json.",
+        )),
         StatusCode::PAYLOAD_TOO_LARGE => Some(Error::new(Code::TooLarge, "The body is larger than 1 MiB.")),
         _ => None,
     }

@@ -78,7 +78,12 @@ where
     /// An empty table of the function with this name (its folder's and binary's).
     #[must_use]
     pub fn new(function: &'static str) -> Self {
-        Self { function, router: Router::new(), endpoints: Vec::new(), described: Vec::new() }
+        Self {
+            function,
+            router: Router::new(),
+            endpoints: Vec::new(),
+            described: Vec::new(),
+        }
     }
 
     method!(get, GET, get_with);
@@ -99,17 +104,27 @@ where
     }
 
     pub(crate) fn into_described(self) -> ApiRouter<S> {
-        self.described.into_iter().fold(ApiRouter::new(), |api, describe| describe(api))
+        self.described
+            .into_iter()
+            .fold(ApiRouter::new(), |api, describe| describe(api))
     }
 
     /// Lives as long as the process: handlers carry a reference to their line of the table.
     fn endpoint<H>(&self, method: Method, path: &'static str, access: Access) -> &'static Endpoint {
         let handler = std::any::type_name::<H>();
-        Box::leak(Box::new(Endpoint { function: self.function, method, path, access, handler }))
+        Box::leak(Box::new(Endpoint {
+            function: self.function,
+            method,
+            path,
+            access,
+            handler,
+        }))
     }
 
     fn add(mut self, endpoint: &'static Endpoint, handler: MethodRouter<S>, describe: Describe<S>) -> Self {
-        self.router = self.router.route(endpoint.path, handler.layer(Extension(endpoint)));
+        self.router = self
+            .router
+            .route(endpoint.path, handler.layer(Extension(endpoint)));
         self.endpoints.push(endpoint);
         self.described.push(describe);
         self

@@ -38,9 +38,15 @@ impl Web {
     /// For a function whose callers carry access tokens. `cors_origins` is a comma-separated list.
     #[must_use]
     pub fn new(clock: Clock, verifier: Option<TokenVerifier>, cors_origins: &str) -> Self {
-        let cors_origins = cors_origins.split(',').filter_map(|origin| HeaderValue::from_str(origin.trim()).ok());
+        let cors_origins = cors_origins
+            .split(',')
+            .filter_map(|origin| HeaderValue::from_str(origin.trim()).ok());
         let cors_origins = cors_origins.filter(|origin| !origin.is_empty()).collect();
-        Self(Arc::new(Inner { clock, verifier, cors_origins }))
+        Self(Arc::new(Inner {
+            clock,
+            verifier,
+            cors_origins,
+        }))
     }
 
     /// Reads what every HTTP function is configured with.
@@ -48,7 +54,9 @@ impl Web {
     /// # Errors
     /// Internal, when a setting or key is missing or malformed.
     pub fn from_config(env: &config::Env, secrets: &config::Secrets, clock: Clock) -> kernel::Result<Self> {
-        let keys: config::TokenKeys = secrets.parse(config::secret::TOKEN_KEYS).map_err(Error::internal)?;
+        let keys: config::TokenKeys = secrets
+            .parse(config::secret::TOKEN_KEYS)
+            .map_err(Error::internal)?;
         let issuer = env.required("TOKEN_ISSUER").map_err(Error::internal)?;
         let verifier = TokenVerifier::new(&keys, issuer, env.or("TOKEN_AUDIENCE", "m3corecrm"))?;
         Ok(Self::new(clock, Some(verifier), env.or("CORS_ORIGINS", "")))
@@ -72,7 +80,11 @@ pub async fn run(service: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run(service).await
 }
 
-pub(crate) fn surround<S: Clone + Send + Sync + 'static>(function: &'static str, router: Router<S>, state: S) -> Router
+pub(crate) fn surround<S: Clone + Send + Sync + 'static>(
+    function: &'static str,
+    router: Router<S>,
+    state: S,
+) -> Router
 where
     Web: FromRef<S>,
 {
@@ -80,7 +92,13 @@ where
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(web.0.cors_origins.clone()))
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -100,12 +118,19 @@ where
         .with_state(state)
 }
 
-async fn around(State((function, web)): State<(&'static str, Web)>, mut request: Request, next: Next) -> Response {
+async fn around(
+    State((function, web)): State<(&'static str, Web)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let origin = origin(&request, web.clock());
     let request_id = origin.request_id.clone();
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let span = tracing::info_span!("request", %request_id, function, route = %format!("{method} {path}"), tenant_id = tracing::field::Empty);
     request.extensions_mut().insert(origin);
@@ -116,7 +141,9 @@ async fn around(State((function, web)): State<(&'static str, Web)>, mut request:
     };
     let mut response = span.in_scope(|| finish(outcome, &request_id));
     if idempotency.is_some_and(|idempotency| idempotency.was_replayed()) {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -148,7 +175,10 @@ fn not_modified(method: &Method, known: Option<&HeaderValue>, mut response: Resp
 
 /// Gives an error its body, and its cause to the log.
 fn finish(mut response: Response, request_id: &str) -> Response {
-    let raised = response.extensions_mut().remove::<Raised>().map(|raised| raised.0);
+    let raised = response
+        .extensions_mut()
+        .remove::<Raised>()
+        .map(|raised| raised.0);
     let raised = raised.or_else(|| of_status(response.status()).map(Arc::new));
     let Some(error) = raised else { return response };
     match error.code() {
@@ -172,16 +202,35 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// A POST with an `Idempotency-Key`: what it asks is remembered as a hash, to tell a repetition
 /// from another request with the same key.
 async fn claim_key(request: Request) -> kernel::Result<(Request, Option<Idempotency>)> {
-    let key = request.headers().get("idempotency-key").filter(|_| request.method() == Method::POST);
-    let Some(key) = key else { return Ok((request, None)) };
-    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len())).map(str::to_owned);
+    let key = request
+        .headers()
+        .get("idempotency-key")
+        .filter(|_| request.method() == Method::POST);
     let Some(key) = key else {
-        return Err(Error::field("Idempotency-Key", "invalid", "An Idempotency-Key is 1 to 255 visible ASCII characters."));
+        return Ok((request, None));
+    };
+    let key = key
+        .to_str()
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()))
+        .map(str::to_owned);
+    let Some(key) = key else {
+        return Err(Error::field(
+            "Idempotency-Key",
+            "invalid",
+            "An Idempotency-Key is 1 to 255 visible ASCII characters.",
+        ));
     };
     let (mut parts, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY).await.map_err(|_| Error::new(Code::TooLarge, "The body is larger than 1 MiB."))?;
+    let body = to_bytes(body, MAX_BODY)
+        .await
+        .map_err(|_| Error::new(Code::TooLarge, "The body is larger than 1 MiB."))?;
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for part in [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), &body] {
+    for part in [
+        parts.method.as_str().as_bytes(),
+        parts.uri.path().as_bytes(),
+        &body,
+    ] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -194,7 +243,8 @@ async fn claim_key(request: Request) -> kernel::Result<(Request, Option<Idempote
 
 fn origin(request: &Request, clock: &Clock) -> Origin {
     let headers = request.headers();
-    let given = header_text(headers, &REQUEST_ID).filter(|id| id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let given = header_text(headers, &REQUEST_ID)
+        .filter(|id| id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic()));
     let gateway = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => Some(context),
         _ => None,
@@ -207,5 +257,9 @@ fn origin(request: &Request, clock: &Clock) -> Origin {
 }
 
 fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
