@@ -42,22 +42,13 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
 
 async fn call(api: &Api, endpoint: &Endpoint, login: Option<&Login>) -> crate::support::Answer {
     let path = endpoint.path.replace("{id}", &testkit::unique().to_string());
-    match login {
-        Some(login) => {
-            api.json(login, endpoint.method.as_str(), &path, &[], &body(endpoint))
-                .await
-        }
-        None => {
-            let headers = [("content-type", "application/json")];
-            api.call(
-                endpoint.method.as_str(),
-                &path,
-                &headers,
-                Body::from(body(endpoint).to_string()),
-            )
-            .await
-        }
+    let method = endpoint.method.as_str();
+    if let Some(login) = login {
+        return api.json(login, method, &path, &[], &body(endpoint)).await;
     }
+    let headers = [("content-type", "application/json")];
+    api.call(method, &path, &headers, Body::from(body(endpoint).to_string()))
+        .await
 }
 
 #[tokio::test]

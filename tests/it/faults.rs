@@ -150,7 +150,7 @@ async fn postgres_restarts_in_the_middle_of_a_batch() {
             .map(|(at, body)| json!({ "messageId": at.to_string(), "body": body, "attributes": {} }))
             .collect();
         let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-        let budget = worker::Budget::of(Duration::from_secs(60));
+        let budget = worker::Budget::of(Duration::from_mins(1));
         let answer = worker::process_batch("test", &handler, event, budget, &kernel::Clock::system()).await;
         let failed: Vec<usize> = answer
             .batch_item_failures

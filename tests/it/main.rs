@@ -1,4 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on panics"
+)]
+#![allow(clippy::too_many_lines, reason = "a scenario reads best in one piece")]
 //! Integration tests: handlers in process, a real Postgres as `m3_app`, a real local AWS.
 
 mod auth;

@@ -4,11 +4,16 @@ use testkit::database::{migrate, migrations_dir};
 use testkit::{admin_client, fresh_database};
 
 fn count() -> usize {
-    let files = std::fs::read_dir(migrations_dir())
-        .unwrap()
-        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    let files = std::fs::read_dir(migrations_dir()).unwrap();
     files
-        .filter(|name| name.starts_with('V') && name.ends_with(".sql"))
+        .filter(|file| {
+            file.as_ref()
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .starts_with('V')
+        })
         .count()
 }
 

@@ -13,7 +13,7 @@ use web::{Origin, Raw, Text};
 /// Takes messages and delivery statuses from Twilio.
 ///
 /// The request must be signed (`X-Twilio-Signature`) with the auth token of its `AccountSid`. The
-/// answer is an empty TwiML document: nothing is said back to the sender.
+/// answer is an empty `TwiML` document: nothing is said back to the sender.
 pub async fn receive(State(app): State<App>, Origin(origin): Origin, raw: Raw) -> web::Result<Text> {
     let accounts = verify(&app, &raw).await?;
     enqueue(&app, &origin, Source::Twilio, raw, accounts).await?;

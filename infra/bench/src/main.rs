@@ -2,11 +2,11 @@
 //! table of docs/PERFORMANCE.md.
 //!
 //! ```text
-//! cargo xtask bench [--admin-url postgres://…] [--rounds N] [SECTION…]
+//! cargo xtask bench [--admin-url postgres://…] [--rounds N] [--built] [SECTION…]
 //! ```
 //!
 //! Sections: trips, start, peers, pages, intake, packages; without one, all of them. With a server
-//! of one's own the databases stay and a second run is faster.
+//! of one's own the databases stay and a second run is faster; `--built` takes the binaries as they are.
 
 mod aws;
 mod data;
@@ -88,11 +88,12 @@ fn start_server(binary: &str, mut serve: Value, more: Value) -> Result<(Running,
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
     process::cores();
-    let (mut rounds, mut admin_url, mut sections) = (7, None, Vec::new());
+    let (mut rounds, mut built, mut admin_url, mut sections) = (7, false, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context("--rounds takes a number")?.parse()?,
+            "--built" => built = true,
             "--admin-url" => admin_url = Some(arguments.next().context("--admin-url takes a URL")?),
             section if SECTIONS.contains(&section) => sections.push(section.to_owned()),
             other => bail!("no section {other}; there are {}", SECTIONS.join(", ")),

@@ -71,10 +71,8 @@ fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
 fn module_path(src: &Path, file: &Path) -> String {
     let relative = file.strip_prefix(src).unwrap_or(file).with_extension("");
     let parts = relative.iter().map(|part| part.to_string_lossy().into_owned());
-    parts
-        .filter(|part| part != "lib" && part != "mod")
-        .map(|part| format!("::{part}"))
-        .collect()
+    let names = parts.filter(|part| part != "lib" && part != "mod");
+    names.fold(String::new(), |path, part| path + "::" + &part)
 }
 
 fn comment(attributes: &[Attribute]) -> String {

@@ -233,7 +233,7 @@ pub fn task(name: &str) -> Task {
     Task {
         name: name.to_owned(),
         request_id: "req-task".to_owned(),
-        budget: Budget::of(Duration::from_secs(60)),
+        budget: Budget::of(Duration::from_mins(1)),
     }
 }
 

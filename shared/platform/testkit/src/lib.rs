@@ -1,3 +1,8 @@
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that can't be set up panics"
+)]
 //! What tests stand on: a real Postgres used as the application uses it, tenants, keys, clocks and
 //! fake providers. A dev-dependency only.
 

@@ -3,7 +3,7 @@
 use crate::Routes;
 use crate::routes::{Access, Endpoint};
 use crate::serve::Web;
-use aide::openapi::{OpenApi, SecurityScheme};
+use aide::openapi::OpenApi;
 use aide::transform::TransformOperation;
 use axum::extract::FromRef;
 use serde_json::{Value, json};
@@ -36,19 +36,13 @@ impl Document {
 
     /// The finished document. `describe` gives the text of a handler from its path in the source.
     #[must_use]
-    pub fn finish(mut self, describe: impl Fn(&str) -> Option<String>) -> Value {
-        let components = self.0.components.get_or_insert_default();
-        let bearer = SecurityScheme::Http {
-            scheme: "bearer".to_owned(),
-            bearer_format: Some("JWT".to_owned()),
-            description: Some("An access token of /v1/auth/login.".to_owned()),
-            extensions: Default::default(),
-        };
-        components
-            .security_schemes
-            .insert("bearer".to_owned(), aide::openapi::ReferenceOr::Item(bearer));
+    pub fn finish(self, describe: impl Fn(&str) -> Option<String>) -> Value {
         let mut document = serde_json::to_value(&self.0).unwrap_or_default();
         document["components"]["schemas"]["Problem"] = problem_schema();
+        document["components"]["securitySchemes"]["bearer"] = json!({
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "An access token of /v1/auth/login.",
+        });
         for path in document["paths"]
             .as_object_mut()
             .into_iter()
