@@ -68,8 +68,32 @@ impl Answer {
     }
 }
 
+/// Where the suite's logs go, for the tool that searches them for personal data afterwards.
+fn log() {
+    let Some(folder) = config::Env::from_process()
+        .optional("M3_TEST_LOGS")
+        .map(str::to_owned)
+    else {
+        return;
+    };
+    let file = std::path::Path::new(&folder).join(format!("{}.log", std::process::id()));
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(file)
+        .unwrap();
+    let levels =
+        tracing_subscriber::EnvFilter::new("debug,hyper=info,h2=info,rustls=info,aws_smithy_runtime=info");
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(levels)
+        .with_writer(file);
+    let _ = subscriber.try_init();
+}
+
 impl World {
     pub async fn new() -> Self {
+        log();
         let test = testkit::database().await;
         let tenant = test.tenant().await;
         Self { test, tenant }

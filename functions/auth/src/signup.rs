@@ -68,9 +68,7 @@ pub async fn create(
             let wake = Wake {
                 ids: vec![made.event_id],
             };
-            app.event_outbox
-                .nudge(&[Outgoing::new(Some(caller.tenant()), origin.request_id, wake)])
-                .await;
+            app.event_outbox.nudge(&[Outgoing::of(&caller, wake)]).await;
             Ok(app.signed_in(made.account, made.session, &token, body.delivery)?)
         }
         (Err(error), Some(key)) if error.code() == Code::Conflict => {

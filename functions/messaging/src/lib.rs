@@ -74,18 +74,13 @@ impl App {
 
     /// Wakes the relay for events that were committed. It would find them by itself.
     async fn wake_relay(&self, caller: &Caller, ids: Vec<Uuid>) {
-        let wake = Outgoing::new(
-            Some(caller.tenant()),
-            &caller.origin().request_id,
-            audit::outbox::Wake { ids },
-        );
+        let wake = Outgoing::of(caller, audit::outbox::Wake { ids });
         self.note_unsent(self.events.nudge(&[wake]).await);
     }
 
     /// Wakes the sender for a delivery that was committed. The relay's sweep would find it.
     async fn wake_sender(&self, caller: &Caller, id: Uuid) {
-        let wake = notifications::delivery::Wake { id };
-        let wake = Outgoing::new(Some(caller.tenant()), &caller.origin().request_id, wake);
+        let wake = Outgoing::of(caller, notifications::delivery::Wake { id });
         self.note_unsent(self.deliveries.nudge(&[wake]).await);
     }
 

@@ -84,7 +84,10 @@ impl App {
         let outcome = match provider::account(&sending, &self.global) {
             Ok(account) => {
                 let sent = account
-                    .send(&self.http, &provider::message(&sending, &self.global)?)
+                    .send(
+                        &self.http,
+                        &provider::message(&sending, &self.global, message.trace)?,
+                    )
                     .await;
                 self.note(&sending, account.provider(), &sent);
                 sent.map(|accepted| (account.provider(), accepted))
@@ -99,9 +102,7 @@ impl App {
         let events = self.record(&caller, &sending, outcome).await?;
         if !events.is_empty() {
             let wake = audit::outbox::Wake { ids: events };
-            self.events
-                .nudge(&[Outgoing::new(Some(caller.tenant()), &message.request_id, wake)])
-                .await;
+            self.events.nudge(&[Outgoing::of(&caller, wake)]).await;
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ pub fn account(sending: &Sending, global: &GlobalAccounts) -> Result<Account, &'
 
 /// # Errors
 /// Internal, for a channel that no provider here carries.
-pub fn message(sending: &Sending, global: &GlobalAccounts) -> Result<OutboundMessage> {
+pub fn message(sending: &Sending, global: &GlobalAccounts, trace: Option<String>) -> Result<OutboundMessage> {
     let claimed = &sending.claimed;
     let from = match &sending.account {
         Some(full) => full
@@ -78,5 +78,7 @@ pub fn message(sending: &Sending, global: &GlobalAccounts) -> Result<OutboundMes
                 params: parameters,
             },
         },
+        request_id: claimed.request_id.clone().unwrap_or_default(),
+        trace,
     })
 }

@@ -46,7 +46,7 @@ pub async fn enqueue(
         accounts,
     };
     app.queue
-        .send(&Outgoing::new(group, &origin.request_id, webhook))
+        .send(&Outgoing::new(group, &origin.request_id, webhook).with_trace(origin.trace.clone()))
         .await
 }
 

@@ -9,6 +9,7 @@ mod http;
 mod keys;
 mod logs;
 mod paths;
+mod privacy;
 mod process;
 mod python;
 mod redrive;

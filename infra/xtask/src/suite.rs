@@ -9,7 +9,7 @@ use crate::build::cargo;
 use crate::paths::{Paths, Ports};
 use crate::process::{output, starting};
 use crate::step::{say, step};
-use crate::{aws, cluster, server, stack};
+use crate::{aws, cluster, privacy, server, stack};
 
 /// How many tests passed, failed and were skipped.
 #[derive(Default, Debug, PartialEq)]
@@ -39,12 +39,22 @@ pub fn test(arguments: &[String]) -> Result<()> {
     let mut totals = Totals::default();
 
     clear(&throwaway)?;
+    let logs = throwaway.local.join("suite-logs");
+    std::fs::create_dir_all(&logs)?;
     let inside = with_backends(&throwaway, |database_url, endpoint| {
         let mut command = runner(nextest, false, arguments);
         command
             .env("M3_TEST_ADMIN_DATABASE_URL", database_url)
-            .env("M3_TEST_AWS_ENDPOINT", endpoint);
-        watch(command, &mut totals)
+            .env("M3_TEST_AWS_ENDPOINT", endpoint)
+            .env("M3_TEST_LOGS", &logs);
+        let passed = watch(command, &mut totals)?;
+        // A run of chosen tests may log nothing.
+        if arguments.is_empty() {
+            step("search the logs", || {
+                privacy::search(&logs).map(|said| ((), said))
+            })?;
+        }
+        Ok(passed)
     });
     clear(&throwaway)?;
     let outside =

@@ -162,6 +162,7 @@ mod tests {
                 request_id: String::new(),
                 ip: ip.map(str::to_owned),
                 user_agent: agent.map(str::to_owned),
+                trace: None,
             })
         };
         let one = of(Some("192.0.2.7"), Some("Firefox"));

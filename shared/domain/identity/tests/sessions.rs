@@ -34,6 +34,7 @@ fn from(tenant: Uuid, agent: &str, ip: &str) -> Caller {
         request_id: "test".to_owned(),
         ip: Some(ip.to_owned()),
         user_agent: Some(agent.to_owned()),
+        trace: None,
     };
     Caller::verified_system(TenantId(tenant), "auth", origin)
 }

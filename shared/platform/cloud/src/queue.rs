@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeValue as SystemValue, SendMessageBatchRequestEntry as Entry,
 };
 use futures::{StreamExt, stream};
-use kernel::{Code, Envelope, Error, Result, TenantId};
+use kernel::{Caller, Code, Envelope, Error, Result, TenantId};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,6 +40,12 @@ impl<T> Outgoing<T> {
             trace: None,
             delay_secs: 0,
         }
+    }
+
+    /// A message about the caller's tenant, caused by the caller's request and traced with it.
+    pub fn of(caller: &Caller, payload: T) -> Self {
+        let origin = caller.origin();
+        Self::new(Some(caller.tenant()), &origin.request_id, payload).with_trace(origin.trace.clone())
     }
 
     /// The X-Ray header to pass on.

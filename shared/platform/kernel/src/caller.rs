@@ -32,6 +32,8 @@ pub struct Origin {
     pub request_id: String,
     pub ip: Option<String>,
     pub user_agent: Option<String>,
+    /// The X-Ray header that the request came with, passed on with everything it causes.
+    pub trace: Option<String>,
 }
 
 /// The `Idempotency-Key` of a POST and what it was sent with.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ProviderError;
 use crate::escape::safe;
-use crate::send::{SendError, SendErrorKind};
+use crate::send::{OutboundMessage, SendError, SendErrorKind};
 
 /// Answers to a send are a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -51,6 +51,15 @@ pub struct Http {
 }
 
 impl Http {
+    /// A request that sends `message`, with what it is correlated by.
+    pub(crate) fn post(&self, url: String, message: &OutboundMessage) -> RequestBuilder {
+        let request = self.client.post(url).header("x-request-id", &message.request_id);
+        match &message.trace {
+            Some(trace) => request.header("x-amzn-trace-id", trace),
+            None => request,
+        }
+    }
+
     /// Builds the client: rustls on aws-lc-rs with the webpki roots, HTTP/1.1, no redirects (they
     /// would carry credentials elsewhere), no proxy from the environment.
     ///

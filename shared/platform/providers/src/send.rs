@@ -23,6 +23,10 @@ pub struct OutboundMessage {
     pub to_e164: String,
     /// What to say.
     pub content: Content,
+    /// The request that asked for it; sent along, so that a provider's support can be asked about it.
+    pub request_id: String,
+    /// The X-Ray header to pass on.
+    pub trace: Option<String>,
 }
 
 /// What to say.

@@ -22,6 +22,8 @@ use tracing::Instrument;
 /// The largest body that a route takes.
 const MAX_BODY: usize = 1024 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// X-Ray's, as the gateway sets it.
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What the web layer itself needs; part of every function's state.
@@ -253,6 +255,7 @@ fn origin(request: &Request, clock: &Clock) -> Origin {
         request_id: given.unwrap_or_else(|| clock.id().to_string()),
         ip: gateway.and_then(|context| context.http.source_ip.clone()),
         user_agent: header_text(headers, &header::USER_AGENT).map(|agent| agent.chars().take(300).collect()),
+        trace: header_text(headers, &TRACE).filter(|trace| trace.len() <= 256),
     }
 }
 

@@ -43,24 +43,27 @@ impl<T> Message<T> {
         let tenant = self
             .tenant
             .ok_or_else(|| Error::internal("the message names no tenant"))?;
-        Ok(caller_for(tenant, name, &self.request_id))
+        let origin = Origin {
+            request_id: self.request_id.clone(),
+            trace: self.trace.clone(),
+            ..Origin::default()
+        };
+        #[expect(clippy::disallowed_methods, reason = "the message is one of ours")]
+        let caller = Caller::verified_system(tenant, name, origin);
+        Ok(caller)
     }
 }
 
 /// Acts for a tenant that a row of ours named: for sweeps, and for messages about several tenants.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the home of callers for messages and sweeps"
-)]
+#[expect(clippy::disallowed_methods, reason = "the home of callers for sweeps")]
 pub fn caller_for(tenant: TenantId, name: &'static str, request_id: &str) -> Caller {
     Caller::verified_system(
         tenant,
         name,
         Origin {
             request_id: request_id.to_owned(),
-            ip: None,
-            user_agent: None,
+            ..Origin::default()
         },
     )
 }

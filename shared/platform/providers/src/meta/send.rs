@@ -24,8 +24,7 @@ pub async fn send(
     }
     let url = format!("{}/{number}/messages", http.endpoints.meta_api_url);
     let request = http
-        .client
-        .post(url)
+        .post(url, message)
         .bearer_auth(access_token.expose())
         .json(&payload(message));
     let answer = exchange(request).await?;

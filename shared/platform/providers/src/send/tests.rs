@@ -45,6 +45,8 @@ fn message(channel: Channel, content: Content) -> OutboundMessage {
         from: NUMBER.into(),
         to_e164: "+201001234567".into(),
         content,
+        request_id: "req-7".into(),
+        trace: Some("Root=1-5759e988-bd862e3fe1be46a994272793".into()),
     }
 }
 
@@ -94,6 +96,8 @@ async fn meta_gets_text_with_token_and_our_id() {
     Mock::given(method("POST"))
         .and(path(format!("/v23.0/{NUMBER}/messages")))
         .and(header("authorization", "Bearer EAAG-secret"))
+        .and(header("x-request-id", "req-7"))
+        .and(header("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793"))
         .and(body_json(json!({
             "messaging_product": "whatsapp", "recipient_type": "individual", "to": "+201001234567",
             "type": "text", "text": { "body": "أهلا", "preview_url": false },

@@ -28,8 +28,7 @@ pub async fn send(
         http.endpoints.twilio_api_url
     );
     let request = http
-        .client
-        .post(url)
+        .post(url, message)
         .basic_auth(account_sid, Some(auth_token.expose()))
         .form(&form(&http.endpoints.webhooks_url, message));
     let answer = exchange(request).await?;

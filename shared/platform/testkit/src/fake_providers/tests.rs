@@ -60,6 +60,8 @@ impl Bench {
             from: from.into(),
             to_e164: "+201001234567".into(),
             content: Content::Text("أهلا".into()),
+            request_id: "req-7".into(),
+            trace: None,
         };
         let sent = account
             .send(&Http::new(endpoints, timeouts).unwrap(), &message)
