@@ -105,7 +105,7 @@ async fn every_list_is_a_range_of_an_index_of_the_tenant() {
     let client = world.as_application().await;
     client
         .batch_execute(
-            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan",
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan",
         )
         .await
         .unwrap();

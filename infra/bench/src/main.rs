@@ -102,11 +102,10 @@ async fn main() -> Result<()> {
     if sections.is_empty() {
         sections = SECTIONS.map(str::to_owned).to_vec();
     }
-    packages::build(&[
-        "bench".to_owned(),
-        "contacts-function".to_owned(),
-        "webhooks-function".to_owned(),
-    ])?;
+    if !built {
+        let packages = ["bench", "contacts-function", "webhooks-function"];
+        packages::build(&packages.map(str::to_owned))?;
+    }
     complain("Starting Postgres");
     let server = Server::start(admin_url.as_deref()).await?;
     server.durable(false).await?;
