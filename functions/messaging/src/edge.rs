@@ -2,7 +2,7 @@
 //! that fails the change is committed all the same, and the scheduler's sweep tells the edge.
 
 use crate::App;
-use cloud::{EdgeAccount, EdgeSecret, EdgeSecrets};
+use cloud::{EdgeAccount, EdgeSecret};
 use kernel::{Caller, Error, Result};
 use messaging::account::{self, FullAccount};
 use uuid::Uuid;
@@ -46,7 +46,7 @@ pub async fn publish(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
 fn entry(caller: &Caller, full: &FullAccount) -> Result<EdgeAccount> {
     let missing = || Error::internal("a stored account lacks a secret");
     let credentials = full.credentials.clone();
-    let current = match full.account.provider {
+    let secret = match full.account.provider {
         account::Provider::Meta => EdgeSecret::Meta {
             app_secret: credentials.app_secret.ok_or_else(missing)?,
             verify_token: credentials.verify_token.ok_or_else(missing)?,
@@ -59,10 +59,7 @@ fn entry(caller: &Caller, full: &FullAccount) -> Result<EdgeAccount> {
         tenant: caller.tenant(),
         account_id: full.account.id,
         provider_key: full.provider_key.clone(),
-        secrets: EdgeSecrets {
-            current,
-            previous: None,
-        },
+        secret,
         updated_at: full.account.updated_at,
     })
 }

@@ -1,7 +1,7 @@
 //! What was left half done: deliveries whose sender died, accounts that the edge was not told of.
 
 use crate::{App, NAME};
-use cloud::{EdgeAccount, EdgeSecret, EdgeSecrets, Outgoing};
+use cloud::{EdgeAccount, EdgeSecret, Outgoing};
 use jiff::SignedDuration;
 use kernel::{Caller, Error, Result, TenantId};
 use messaging::account::{self, FullAccount};
@@ -91,7 +91,7 @@ async fn publish(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
 fn entry(caller: &Caller, full: &FullAccount) -> Result<EdgeAccount> {
     let missing = || Error::internal("a stored account lacks a secret");
     let credentials = full.credentials.clone();
-    let current = match full.account.provider {
+    let secret = match full.account.provider {
         account::Provider::Meta => EdgeSecret::Meta {
             app_secret: credentials.app_secret.ok_or_else(missing)?,
             verify_token: credentials.verify_token.ok_or_else(missing)?,
@@ -104,10 +104,7 @@ fn entry(caller: &Caller, full: &FullAccount) -> Result<EdgeAccount> {
         tenant: caller.tenant(),
         account_id: full.account.id,
         provider_key: full.provider_key.clone(),
-        secrets: EdgeSecrets {
-            current,
-            previous: None,
-        },
+        secret,
         updated_at: full.account.updated_at,
     })
 }

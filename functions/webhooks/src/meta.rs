@@ -125,11 +125,10 @@ async fn owner(app: &App, phone_number_id: &str, signed_with: &impl Fn(&Secret) 
 }
 
 fn is_signed(account: &EdgeAccount, signed_with: &impl Fn(&Secret) -> bool) -> bool {
-    let secrets = [Some(&account.secrets.current), account.secrets.previous.as_ref()];
-    secrets.into_iter().flatten().any(|secret| match secret {
+    match &account.secret {
         EdgeSecret::Meta { app_secret, .. } => signed_with(app_secret),
         EdgeSecret::Twilio { .. } => false,
-    })
+    }
 }
 
 fn verified(account: &EdgeAccount) -> VerifiedAccount {

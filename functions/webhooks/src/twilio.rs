@@ -62,12 +62,9 @@ async fn verify(app: &App, raw: &Raw) -> Result<Vec<VerifiedAccount>> {
 
 /// The accounts (numbers) of this `AccountSid` whose token signed the request.
 fn signers(candidates: &[EdgeAccount], signed_with: &impl Fn(&Secret) -> bool) -> Vec<VerifiedAccount> {
-    let signed = candidates.iter().filter(|account| {
-        let secrets = [Some(&account.secrets.current), account.secrets.previous.as_ref()];
-        secrets.into_iter().flatten().any(|secret| match secret {
-            EdgeSecret::Twilio { auth_token } => signed_with(auth_token),
-            EdgeSecret::Meta { .. } => false,
-        })
+    let signed = candidates.iter().filter(|account| match &account.secret {
+        EdgeSecret::Twilio { auth_token } => signed_with(auth_token),
+        EdgeSecret::Meta { .. } => false,
     });
     signed
         .map(|account| VerifiedAccount {

@@ -7,7 +7,7 @@ use crate::{Bench, POOL, data, start_server};
 use anyhow::{Result, ensure};
 use aws_lc_rs::hmac;
 use bench::{APP_SECRET, PHONE_NUMBER_ID};
-use cloud::{Cloud, EdgeAccount, EdgeSecret, EdgeSecrets};
+use cloud::{Cloud, EdgeAccount, EdgeSecret};
 use config::Env;
 use kernel::{Clock, Secret};
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ async fn publish(bench: &Bench, account_id: Uuid) -> Result<()> {
         ("AWS_ENDPOINT_URL", &bench.aws),
     ]);
     let accounts = Cloud::connect(&env)?.accounts("state", bench::sealer()?, Clock::system());
-    let current = EdgeSecret::Meta {
+    let secret = EdgeSecret::Meta {
         app_secret: Secret::new(APP_SECRET.to_owned()),
         verify_token: Secret::new("bench".to_owned()),
     };
@@ -132,10 +132,7 @@ async fn publish(bench: &Bench, account_id: Uuid) -> Result<()> {
         tenant: data::tenant(1),
         account_id,
         provider_key: PHONE_NUMBER_ID.to_owned(),
-        secrets: EdgeSecrets {
-            current,
-            previous: None,
-        },
+        secret,
         updated_at: Clock::system().now(),
     };
     accounts.put(&account).await?;

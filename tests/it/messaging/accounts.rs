@@ -30,7 +30,7 @@ async fn an_account_is_known_to_the_edge_from_its_creation_to_its_deletion() {
     let EdgeSecret::Meta {
         app_secret,
         verify_token,
-    } = &known[0].secrets.current
+    } = &known[0].secret
     else {
         panic!("a Meta secret")
     };
@@ -57,7 +57,7 @@ async fn an_account_is_known_to_the_edge_from_its_creation_to_its_deletion() {
         .refresh(cloud::Provider::Meta, &number)
         .await
         .unwrap();
-    let EdgeSecret::Meta { app_secret, .. } = &known[0].secrets.current else {
+    let EdgeSecret::Meta { app_secret, .. } = &known[0].secret else {
         panic!("a Meta secret")
     };
     assert_eq!(app_secret.expose(), "rotated");

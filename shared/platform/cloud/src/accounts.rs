@@ -1,9 +1,9 @@
-//! The webhook edge's directory of provider accounts: which secrets a webhook may be signed with,
+//! The webhook edge's directory of provider accounts: which secret a webhook must be signed with,
 //! and whose account it then is. The database is the truth; this is what the edge can reach
 //! without it.
 //!
 //! ```text
-//! pk account#meta#<phone_number_id>          sk <account_id>   tenant_id, secrets_sealed, …
+//! pk account#meta#<phone_number_id>          sk <account_id>   tenant_id, secret_sealed, …
 //! pk account#twilio#<AccountSid>/<number>    sk <account_id>
 //! pk account#twilio#<AccountSid>             sk <account_id>   the same, for webhooks without the number
 //! pk verify#meta#<HMAC of the verify token>  sk <account_id>   for the GET handshake
@@ -105,7 +105,7 @@ impl Accounts {
     /// Enters an account or a new version of it, all of its items or none. Doing so again changes nothing.
     pub async fn put(&self, account: &EdgeAccount) -> Result<()> {
         let (provider, id) = (account.provider(), account.account_id);
-        let tokens = account.secrets.verify_tokens();
+        let token = account.secret.verify_token();
         let mut writes = Vec::new();
         for pk in account_pks(provider, &account.provider_key) {
             let put = Put::builder()
@@ -119,7 +119,7 @@ impl Accounts {
                     .build(),
             );
         }
-        for token in &tokens {
+        if let Some(token) = token {
             let item = HashMap::from([
                 ("pk".to_owned(), text(self.verify_pk(token))),
                 ("sk".to_owned(), text(id.to_string())),
@@ -132,8 +132,12 @@ impl Accounts {
             );
         }
         if let Some(before) = self.get(provider, &account.provider_key, id).await? {
-            for token in before.secrets.verify_tokens().difference(&tokens) {
-                writes.push(self.delete(self.verify_pk(token), id)?);
+            if let Some(before) = before
+                .secret
+                .verify_token()
+                .filter(|before| Some(*before) != token)
+            {
+                writes.push(self.delete(self.verify_pk(before), id)?);
             }
         }
         self.write(writes).await?;
@@ -148,7 +152,7 @@ impl Accounts {
             .map(|pk| self.delete(pk, account_id))
             .collect::<Result<Vec<_>>>()?;
         if let Some(before) = self.get(provider, provider_key, account_id).await? {
-            for token in before.secrets.verify_tokens() {
+            if let Some(token) = before.secret.verify_token() {
                 writes.push(self.delete(self.verify_pk(token), account_id)?);
             }
         }

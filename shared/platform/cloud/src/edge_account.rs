@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use kernel::{Result, Sealer, Secret, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Who posts the webhooks.
@@ -38,13 +37,6 @@ pub enum EdgeSecret {
     },
 }
 
-/// The secret in force, and the one before it while both may sign.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct EdgeSecrets {
-    pub current: EdgeSecret,
-    pub previous: Option<EdgeSecret>,
-}
-
 /// One tenant's account as the edge knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeAccount {
@@ -52,40 +44,37 @@ pub struct EdgeAccount {
     pub account_id: Uuid,
     /// Meta: the `phone_number_id`. Twilio: the `AccountSid`, `/`, the number in E.164.
     pub provider_key: String,
-    pub secrets: EdgeSecrets,
+    pub secret: EdgeSecret,
     /// Of the account's row; an older version never replaces a newer one.
     pub updated_at: Timestamp,
 }
 
-impl EdgeSecrets {
-    /// The verify tokens of both, without repetition.
-    pub(crate) fn verify_tokens(&self) -> BTreeSet<&str> {
-        let both = std::iter::once(&self.current).chain(&self.previous);
-        both.filter_map(|secret| match secret {
-            EdgeSecret::Meta { verify_token, .. } => Some(verify_token.expose().as_str()),
-            EdgeSecret::Twilio { .. } => None,
-        })
-        .collect()
+impl EdgeSecret {
+    /// What Meta's handshake has to show; Twilio has none.
+    pub(crate) fn verify_token(&self) -> Option<&str> {
+        match self {
+            Self::Meta { verify_token, .. } => Some(verify_token.expose()),
+            Self::Twilio { .. } => None,
+        }
     }
 
     fn to_json(&self) -> Value {
-        let one = |secret: &EdgeSecret| match secret {
-            EdgeSecret::Meta {
+        match self {
+            Self::Meta {
                 app_secret,
                 verify_token,
             } => {
                 json!({ "app_secret": app_secret.expose(), "verify_token": verify_token.expose() })
             }
-            EdgeSecret::Twilio { auth_token } => json!({ "auth_token": auth_token.expose() }),
-        };
-        json!({ "current": one(&self.current), "previous": self.previous.as_ref().map(one) })
+            Self::Twilio { auth_token } => json!({ "auth_token": auth_token.expose() }),
+        }
     }
 }
 
 impl EdgeAccount {
     #[must_use]
     pub fn provider(&self) -> Provider {
-        match self.secrets.current {
+        match self.secret {
             EdgeSecret::Meta { .. } => Provider::Meta,
             EdgeSecret::Twilio { .. } => Provider::Twilio,
         }
@@ -94,14 +83,14 @@ impl EdgeAccount {
     pub(crate) fn to_item(&self, pk: String, sealer: &Sealer) -> Result<Item> {
         let sealed = sealer.seal(
             &context(self.tenant, self.account_id),
-            self.secrets.to_json().to_string().as_bytes(),
+            self.secret.to_json().to_string().as_bytes(),
         )?;
         Ok([
             ("pk", text(pk)),
             ("sk", text(self.account_id.to_string())),
             ("tenant_id", text(self.tenant.to_string())),
             ("provider_key", text(&self.provider_key)),
-            ("secrets_sealed", binary(sealed.0)),
+            ("secret_sealed", binary(sealed.0)),
             ("updated_at", number(self.updated_at.as_microsecond())),
         ]
         .into_iter()
@@ -124,13 +113,13 @@ impl EdgeAccount {
     fn try_open(item: &Item, sealer: &Sealer) -> Option<Self> {
         let tenant = TenantId(text_of(item, "tenant_id")?.parse().ok()?);
         let account_id = text_of(item, "sk")?.parse().ok()?;
-        let sealed = item.get("secrets_sealed")?.as_b().ok()?;
-        let secrets = sealer.open(&context(tenant, account_id), sealed.as_ref()).ok()?;
+        let sealed = item.get("secret_sealed")?.as_b().ok()?;
+        let secret = sealer.open(&context(tenant, account_id), sealed.as_ref()).ok()?;
         Some(Self {
             tenant,
             account_id,
             provider_key: text_of(item, "provider_key")?.to_owned(),
-            secrets: serde_json::from_slice(&secrets).ok()?,
+            secret: serde_json::from_slice(&secret).ok()?,
             updated_at: Timestamp::from_microsecond(number_of(item, "updated_at")?).ok()?,
         })
     }

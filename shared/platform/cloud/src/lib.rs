@@ -17,7 +17,7 @@ mod state;
 pub use accounts::Accounts;
 pub use bucket::Bucket;
 pub use connect::Cloud;
-pub use edge_account::{EdgeAccount, EdgeSecret, EdgeSecrets, Provider};
+pub use edge_account::{EdgeAccount, EdgeSecret, Provider};
 pub use lock_out::{Attempt, LockOut, LockOuts};
 pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
 pub use rate::{Decision, RateLimit, RateLimiter};

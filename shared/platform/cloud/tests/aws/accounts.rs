@@ -1,5 +1,5 @@
 use crate::setup::{clock, cloud, dump, sealer, table};
-use cloud::{Accounts, EdgeAccount, EdgeSecret, EdgeSecrets, Provider};
+use cloud::{Accounts, EdgeAccount, EdgeSecret, Provider};
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Clock, Secret, TenantId};
 use uuid::Uuid;
@@ -18,15 +18,12 @@ fn meta_secret(name: &str) -> EdgeSecret {
     }
 }
 
-fn account(tenant: u128, id: u128, key: &str, current: EdgeSecret) -> EdgeAccount {
+fn account(tenant: u128, id: u128, key: &str, secret: EdgeSecret) -> EdgeAccount {
     EdgeAccount {
         tenant: TenantId(Uuid::from_u128(tenant)),
         account_id: Uuid::from_u128(id),
         provider_key: key.to_owned(),
-        secrets: EdgeSecrets {
-            current,
-            previous: None,
-        },
+        secret,
         updated_at: "2026-05-01T09:00:00.123456Z".parse::<Timestamp>().unwrap(),
     }
 }
@@ -75,16 +72,13 @@ async fn what_was_found_is_believed_for_a_minute_unless_asked_anew() {
     let mut account = account(1, 11, META_KEY, meta_secret("a"));
     writer.put(&account).await.unwrap();
     edge.find(Provider::Meta, META_KEY).await.unwrap();
-    let before = std::mem::replace(&mut account.secrets.current, meta_secret("b"));
-    account.secrets.previous = Some(before.clone());
+    let before = std::mem::replace(&mut account.secret, meta_secret("b"));
     account.updated_at += SignedDuration::from_secs(1);
     writer.put(&account).await.unwrap();
 
     clock.advance(SignedDuration::from_secs(59));
     assert_eq!(
-        edge.find(Provider::Meta, META_KEY).await.unwrap()[0]
-            .secrets
-            .current,
+        edge.find(Provider::Meta, META_KEY).await.unwrap()[0].secret,
         before
     );
     assert_eq!(
@@ -115,7 +109,7 @@ async fn an_older_version_never_replaces_a_newer_one() {
 }
 
 #[tokio::test]
-async fn verify_tokens_follow_the_secrets_that_may_sign() {
+async fn verify_tokens_follow_the_accounts_that_have_them() {
     let (writer, edge, _, table) = directory().await;
     let mut one = account(1, 11, META_KEY, meta_secret("a"));
     let other = account(2, 12, "another", meta_secret("a"));
@@ -123,19 +117,10 @@ async fn verify_tokens_follow_the_secrets_that_may_sign() {
     assert!(edge.knows_verify_token("verify-a").await.unwrap());
     assert!(!edge.knows_verify_token("verify-b").await.unwrap());
 
-    one.secrets = EdgeSecrets {
-        current: meta_secret("b"),
-        previous: Some(meta_secret("a")),
-    };
-    writer.put(&one).await.unwrap();
-    assert!(
-        edge.knows_verify_token("verify-a").await.unwrap()
-            && edge.knows_verify_token("verify-b").await.unwrap()
-    );
-
     writer.put(&other).await.unwrap();
-    one.secrets.previous = None;
+    one.secret = meta_secret("b");
     writer.put(&one).await.unwrap();
+    assert!(edge.knows_verify_token("verify-b").await.unwrap());
     assert!(
         edge.knows_verify_token("verify-a").await.unwrap(),
         "the other tenant's still counts"
