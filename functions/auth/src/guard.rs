@@ -8,6 +8,7 @@ use cloud::{Attempt, Cloud, Key, LockOut, LockOuts, RateLimit, RateLimiter};
 use config::Env;
 use kernel::{Clock, Code, Error, Origin, Result, Sealer};
 use std::time::Duration;
+use web::Quota;
 
 /// S1.6: 5 wrong passwords for one address in one company, then 10 minutes none.
 const WRONG_PASSWORDS: LockOut = LockOut::of("login");
@@ -99,18 +100,18 @@ impl Guard {
     }
 
     /// Counts a login from an address.
-    pub(crate) async fn login_from(&self, origin: &Origin) -> Result<()> {
-        self.take(&self.limits.logins, origin).await
+    pub(crate) async fn login_from(&self, origin: &Origin, quota: &Quota) -> Result<()> {
+        self.take(&self.limits.logins, origin, quota).await
     }
 
     /// Counts a signup from an address.
-    pub(crate) async fn signup_from(&self, origin: &Origin) -> Result<()> {
-        self.take(&self.limits.signups, origin).await
+    pub(crate) async fn signup_from(&self, origin: &Origin, quota: &Quota) -> Result<()> {
+        self.take(&self.limits.signups, origin, quota).await
     }
 
     /// Counts a refresh from an address.
-    pub(crate) async fn refresh_from(&self, origin: &Origin) -> Result<()> {
-        match self.take(&self.limits.refreshes, origin).await {
+    pub(crate) async fn refresh_from(&self, origin: &Origin, quota: &Quota) -> Result<()> {
+        match self.take(&self.limits.refreshes, origin, quota).await {
             Err(error) if error.code() != Code::RateLimited => {
                 tracing::warn!(
                     cause = telemetry::chain(&error),
@@ -148,10 +149,11 @@ impl Guard {
         }
     }
 
-    async fn take(&self, limit: &RateLimit, origin: &Origin) -> Result<()> {
+    async fn take(&self, limit: &RateLimit, origin: &Origin, quota: &Quota) -> Result<()> {
         // The gateway always tells the address.
         let Some(ip) = &origin.ip else { return Ok(()) };
         let decision = self.limiter.take(limit, &Key::personal(&self.sealer, ip)).await?;
+        quota.note(decision.limit, decision.remaining, decision.reset_after);
         if decision.allowed {
             Ok(())
         } else {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::Instant;
-use web::{Json, Origin, Result};
+use web::{Json, Origin, Quota, Result};
 
 /// A login that fails is answered this long after it began: longer than hashing, look-ups and the
 /// audit lines take, so that the time says nothing of what it failed for.
@@ -36,11 +36,12 @@ pub struct LoginBody {
 pub async fn create(
     State(app): State<App>,
     Origin(origin): Origin,
+    quota: Quota,
     Json(body): Json<LoginBody>,
 ) -> Result<Delivered<200, SignedInAnswer>> {
     let began = Instant::now();
     let credentials = Credentials::parse(&body.email, &body.password, body.tenant.as_deref())?;
-    app.guard.login_from(&origin).await?;
+    app.guard.login_from(&origin, &quota).await?;
     let login = credentials.find(&app.db).await?;
     let lock_key = login.lock_key();
     app.guard.guess(&lock_key).await?;

@@ -9,7 +9,7 @@ use identity::{RefreshToken, Session};
 use kernel::{Code, Error};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use web::{Origin, Result};
+use web::{Origin, Quota, Result};
 
 /// What to spend. A browser sends its cookie and no body.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -29,6 +29,7 @@ pub struct RefreshBody {
 pub async fn create(
     State(app): State<App>,
     Origin(origin): Origin,
+    quota: Quota,
     presented: Presented,
     OptionalJson(body): OptionalJson<RefreshBody>,
 ) -> Result<Delivered<200, TokenAnswer>> {
@@ -37,7 +38,7 @@ pub async fn create(
         None => (presented.refresh_token(&app)?, Delivery::Cookie),
     };
     let token = token.ok_or_else(token_refused)?;
-    app.guard.refresh_from(&origin).await?;
+    app.guard.refresh_from(&origin, &quota).await?;
     let owner = refresh_token::owner(&app.db, &token)
         .await?
         .ok_or_else(token_refused)?;

@@ -11,7 +11,7 @@ use identity::{RefreshToken, login, session, user};
 use kernel::{Code, TenantId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use web::{Json, Origin, Result};
+use web::{Json, Origin, Quota, Result};
 
 /// A company and its first user.
 #[derive(Deserialize, JsonSchema)]
@@ -34,11 +34,12 @@ pub struct SignupBody {
 pub async fn create(
     State(app): State<App>,
     Origin(origin): Origin,
+    quota: Quota,
     Key(idempotency): Key,
     Json(body): Json<SignupBody>,
 ) -> Result<Delivered<201, SignedInAnswer>> {
     let signup = Signup::parse(&body.tenant_name, &body.full_name, &body.email, &body.password)?;
-    app.guard.signup_from(&origin).await?;
+    app.guard.signup_from(&origin, &quota).await?;
     let key = idempotency
         .as_ref()
         .map(|idempotency| signup.key(app.db.sealer(), &idempotency.key));

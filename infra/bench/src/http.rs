@@ -1,6 +1,7 @@
 //! HTTP/1.1 on this machine, by hand: a client that costs little beside what it measures, and a
 //! server that answers at once.
 
+use crate::process::claim;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -115,6 +116,7 @@ pub fn serve(answer: impl Fn(Message) -> Option<(u16, String)> + Send + Clone + 
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
+        let _ = claim(None);
         for stream in listener.incoming().flatten() {
             let answer = answer.clone();
             thread::spawn(move || answer_all(stream, answer));

@@ -1,7 +1,7 @@
 //! Asking again and again over a number of connections, and what that took.
 
 use crate::http::Connection;
-use crate::process::{OTHER_CORE, pin};
+use crate::process::{OTHER_CORE, claim};
 use anyhow::{Result, bail};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -37,7 +37,7 @@ impl Round {
 pub fn round(port: u16, connections: usize, time: Duration, status: u16, ask: Ask<'_>) -> Result<Round> {
     let started = Instant::now();
     let one = || -> Result<Vec<Duration>> {
-        pin(OTHER_CORE)?;
+        claim(Some(OTHER_CORE))?;
         let mut connection = Connection::open(port)?;
         let mut latencies = Vec::new();
         while started.elapsed() < time {

@@ -1,5 +1,6 @@
 //! A network between a function and Postgres: every byte arrives later by a fixed time, each way.
 
+use crate::process::claim;
 use anyhow::Result;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,6 +13,7 @@ pub fn start(target: u16, delay: Duration) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
+        let _ = claim(None);
         for client in listener.incoming().flatten() {
             // A connection that can't be made is closed, as a network would.
             let _ = join(client, target, delay);

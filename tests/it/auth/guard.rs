@@ -1,6 +1,6 @@
 //! Lock-outs and rate limits.
 
-use super::setup::{Company, PASSWORD, post, post_from};
+use super::setup::{Company, PASSWORD, answer_from, post, post_from};
 use crate::support::Answer;
 use auth_function::Limits;
 use futures::future::join_all;
@@ -127,4 +127,25 @@ async fn without_counters_nobody_guesses_and_sessions_go_on() {
     assert_eq!(post_from(&api, "198.51.100.1", "signup", &signup).await, 503);
     let refresh = json!({ "refresh_token": company.signed_up["refresh_token"] });
     assert_eq!(post_from(&api, "198.51.100.1", "refresh", &refresh).await, 200);
+}
+
+#[tokio::test]
+async fn how_much_is_left_is_told() {
+    let company = Company::new().await;
+    let mut limits = Limits::DEFAULT;
+    limits.logins.capacity = 2;
+    let api = company.with_limits(limits).await;
+    let login = json!({ "email": company.email, "password": PASSWORD });
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let answer = answer_from(&api, "198.51.100.9", "login", &login).await;
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().parse::<u64>().unwrap();
+        assert!((1..=601).contains(&header("ratelimit-reset")));
+        told.push((
+            answer.status().as_u16(),
+            header("ratelimit-limit"),
+            header("ratelimit-remaining"),
+        ));
+    }
+    assert_eq!(told, [(200, 2, 1), (200, 2, 0), (429, 2, 0)]);
 }

@@ -203,6 +203,10 @@ pub async fn post(api: &Api, verb: &str, headers: &[(&str, &str)], body: &Value)
 
 /// As [`post`], through the gateway from this address.
 pub async fn post_from(api: &Api, ip: &str, verb: &str, body: &Value) -> u16 {
+    answer_from(api, ip, verb, body).await.status().as_u16()
+}
+
+pub async fn answer_from(api: &Api, ip: &str, verb: &str, body: &Value) -> axum::response::Response {
     let http = ApiGatewayV2httpRequestContextHttpDescription::default();
     let mut context = ApiGatewayV2httpRequestContext::default();
     context.http = http;
@@ -211,11 +215,5 @@ pub async fn post_from(api: &Api, ip: &str, verb: &str, body: &Value) -> u16 {
         .header("content-type", "application/json")
         .extension(RequestContext::ApiGatewayV2(context))
         .body(Body::from(body.to_string()));
-    api.0
-        .clone()
-        .oneshot(request.unwrap())
-        .await
-        .unwrap()
-        .status()
-        .as_u16()
+    api.0.clone().oneshot(request.unwrap()).await.unwrap()
 }

@@ -7,6 +7,7 @@ mod auth;
 mod extract;
 mod openapi;
 mod problem;
+mod quota;
 mod routes;
 mod serve;
 
@@ -15,5 +16,6 @@ pub use auth::{Auth, Claims, TokenVerifier};
 pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
 pub use openapi::{Document, document};
 pub use problem::{Problem, Result};
+pub use quota::Quota;
 pub use routes::{Access, Endpoint, Routes};
 pub use serve::{Web, run};

@@ -3,6 +3,7 @@
 
 use crate::auth::TokenVerifier;
 use crate::problem::{Problem, Raised, envelope, of_status};
+use crate::quota::Quota;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, FromRef, MatchedPath, Request, State};
@@ -136,6 +137,8 @@ async fn around(
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let span = tracing::info_span!("request", %request_id, function, route = %format!("{method} {path}"), tenant_id = tracing::field::Empty);
     request.extensions_mut().insert(origin);
+    let quota = Quota::default();
+    request.extensions_mut().insert(quota.clone());
 
     let (idempotency, outcome) = match claim_key(request).await {
         Ok((request, idempotency)) => (idempotency, next.run(request).instrument(span.clone()).await),
@@ -147,6 +150,7 @@ async fn around(
             .headers_mut()
             .insert(REPLAYED, HeaderValue::from_static("true"));
     }
+    quota.write(response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
