@@ -1,6 +1,7 @@
 //! The contact: what it is, how one is parsed, and its SQL.
 
 use crate::channel::{self, Address, Channel, CreateChannel, NewChannel};
+use crate::lifecycle::{LifecycleStage, Source};
 use audit::event;
 use db::{Row, Sql, Tx};
 use futures::future::try_join3;
@@ -25,69 +26,6 @@ pub struct Contact {
     pub channels: Vec<Channel>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-/// How far a contact has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LifecycleStage {
-    #[default]
-    Lead,
-    Prospect,
-    Customer,
-    Inactive,
-    Lost,
-}
-
-impl LifecycleStage {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Lead => "lead",
-            Self::Prospect => "prospect",
-            Self::Customer => "customer",
-            Self::Inactive => "inactive",
-            Self::Lost => "lost",
-        }
-    }
-
-    fn from_column(text: &str) -> Self {
-        match text {
-            "prospect" => Self::Prospect,
-            "customer" => Self::Customer,
-            "inactive" => Self::Inactive,
-            "lost" => Self::Lost,
-            _ => Self::Lead,
-        }
-    }
-}
-
-/// What made the contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Manual,
-    /// Somebody unknown wrote to us.
-    InboundMessage,
-    Import,
-}
-
-impl Source {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::InboundMessage => "inbound_message",
-            Self::Import => "import",
-        }
-    }
-
-    fn from_column(text: &str) -> Self {
-        match text {
-            "inbound_message" => Self::InboundMessage,
-            "import" => Self::Import,
-            _ => Self::Manual,
-        }
-    }
 }
 
 /// The body that creates a contact.
