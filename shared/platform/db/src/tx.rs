@@ -4,7 +4,7 @@ use crate::error::{from_postgres, is_aborted, is_replay};
 use crate::{Db, Params};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use futures::future::{OptionFuture, join, join4};
+use futures::future::{OptionFuture, join, join4, try_join};
 use kernel::{Actor, Caller, Clock, Error, Result, Sealer, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
@@ -238,10 +238,8 @@ struct Opening {
 
 impl Opening {
     async fn prepare(client: &Object) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self {
-            enter: client.prepare_cached(ENTER).await?,
-            claim: client.prepare_cached(CLAIM).await?,
-        })
+        let (enter, claim) = try_join(client.prepare_cached(ENTER), client.prepare_cached(CLAIM)).await?;
+        Ok(Self { enter, claim })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Phone numbers in E.164 (S1.8: strict).
 
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+
 /// A valid number, `+` and digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Phone(String);
@@ -14,9 +16,10 @@ impl Phone {
         if !input.starts_with('+') || input.len() > 32 {
             return None;
         }
-        let number = phonenumber::parse(None, input).ok()?;
-        phonenumber::is_valid(&number)
-            .then(|| Self(number.format().mode(phonenumber::Mode::E164).to_string()))
+        let number = PHONE_NUMBER_UTIL.parse(input, None).ok()?;
+        PHONE_NUMBER_UTIL
+            .is_valid_number(&number)
+            .then(|| Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
     }
 
     /// A number that a provider vouches for: digits with or without the plus. Providers know
