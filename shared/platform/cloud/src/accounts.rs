@@ -131,14 +131,10 @@ impl Accounts {
                     .build(),
             );
         }
-        if let Some(before) = self.get(provider, &account.provider_key, id).await? {
-            if let Some(before) = before
-                .secret
-                .verify_token()
-                .filter(|before| Some(*before) != token)
-            {
-                writes.push(self.delete(self.verify_pk(before), id)?);
-            }
+        let before = self.get(provider, &account.provider_key, id).await?;
+        let stale = before.as_ref().and_then(|before| before.secret.verify_token());
+        if let Some(stale) = stale.filter(|stale| Some(*stale) != token) {
+            writes.push(self.delete(self.verify_pk(stale), id)?);
         }
         self.write(writes).await?;
         self.forget(provider, &account.provider_key);
@@ -151,10 +147,9 @@ impl Accounts {
         let mut writes = pks
             .map(|pk| self.delete(pk, account_id))
             .collect::<Result<Vec<_>>>()?;
-        if let Some(before) = self.get(provider, provider_key, account_id).await? {
-            if let Some(token) = before.secret.verify_token() {
-                writes.push(self.delete(self.verify_pk(token), account_id)?);
-            }
+        let before = self.get(provider, provider_key, account_id).await?;
+        if let Some(token) = before.as_ref().and_then(|before| before.secret.verify_token()) {
+            writes.push(self.delete(self.verify_pk(token), account_id)?);
         }
         self.write(writes).await?;
         self.forget(provider, provider_key);

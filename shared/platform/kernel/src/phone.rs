@@ -17,9 +17,13 @@ impl Phone {
             return None;
         }
         let number = PHONE_NUMBER_UTIL.parse(input, None).ok()?;
-        PHONE_NUMBER_UTIL
-            .is_valid_number(&number)
-            .then(|| Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
+        PHONE_NUMBER_UTIL.is_valid_number(&number).then(|| {
+            Self(
+                PHONE_NUMBER_UTIL
+                    .format(&number, PhoneNumberFormat::E164)
+                    .into_owned(),
+            )
+        })
     }
 
     /// A number that a provider vouches for: digits with or without the plus. Providers know
