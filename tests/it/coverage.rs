@@ -71,7 +71,7 @@ async fn without_the_permission_nothing_is_done() {
     let nobody = stack.world.user("no_such_role").await;
     for (endpoints, api) in functions(&stack).await {
         for endpoint in endpoints {
-            if let Access::Permission(permission) = endpoint.access {
+            if let Some(permission) = endpoint.access.permission() {
                 let error = call(&api, endpoint, Some(&nobody))
                     .await
                     .expect_code(403, "FORBIDDEN");

@@ -113,7 +113,8 @@ impl World {
         let caller = TestDb::system(self.tenant);
         let write = self.test.db.write(&caller, async |tx| {
             tx.execute(
-                "INSERT INTO users (tenant_id, id, email, email_norm, full_name) VALUES ($1, $2, $3, $3, 'Test User')",
+                "INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at)
+                 VALUES ($1, $2, $3, $3, 'Test User', now())",
                 &[&tenant, &user_id, &email],
             )
             .await?;

@@ -11,7 +11,6 @@ pub mod signup;
 mod tokens;
 
 use axum::extract::FromRef;
-use cloud::Queue;
 use config::{Env, secret};
 use kernel::{Caller, Clock, Error, Origin, Permission, Result, TenantId};
 use std::sync::Arc;
@@ -27,8 +26,6 @@ pub struct App {
     pub web: Web,
     pub tokens: Arc<Tokens>,
     pub guard: Guard,
-    /// Wakes outbox-relay.
-    pub event_outbox: Queue,
     /// Origins of web pages that may use the cookie.
     pub cors_origins: Arc<[String]>,
 }
@@ -64,12 +61,11 @@ impl App {
         ];
         let secrets = cloud.secrets(&env, &named).await?;
         let clock = Clock::system();
-        let db = db::Db::from_config(&secrets, clock.clone())?;
+        let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         let app = Self {
             web: Web::from_config(&env, &secrets, clock.clone())?,
             tokens: Arc::new(Tokens::from_config(&env, &secrets)?),
             guard: Guard::from_config(&env, &cloud, db.sealer().clone(), clock)?,
-            event_outbox: cloud.queue(env.required("EVENT_OUTBOX_QUEUE_URL").map_err(Error::internal)?),
             cors_origins: env
                 .or("CORS_ORIGINS", "")
                 .split(',')

@@ -3,9 +3,7 @@
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
 use crate::presented::Key;
-use audit::outbox::Wake;
 use axum::extract::State;
-use cloud::Outgoing;
 use identity::signup::{self, Earlier, Signup, SignupKey};
 use identity::{RefreshToken, login, session, user};
 use kernel::{Code, TenantId};
@@ -65,13 +63,7 @@ pub async fn create(
         signup::insert(&tx, &signup, &password_hash, key.as_ref(), &token).await
     });
     match (made.await, &key) {
-        (Ok(made), _) => {
-            let wake = Wake {
-                ids: vec![made.event_id],
-            };
-            app.event_outbox.nudge(&[Outgoing::of(&caller, wake)]).await;
-            Ok(app.signed_in(made.account, made.session, &token, body.delivery)?)
-        }
+        (Ok(made), _) => Ok(app.signed_in(made.account, made.session, &token, body.delivery)?),
         (Err(error), Some(key)) if error.code() == Code::Conflict => {
             repeat(key).await?.ok_or_else(|| error.into())
         }

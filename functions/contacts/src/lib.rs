@@ -36,7 +36,7 @@ impl App {
             .secrets(&env, &[secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS])
             .await?;
         let web = Web::from_config(&env, &secrets, Clock::system())?;
-        let db = db::Db::from_config(&secrets, Clock::system())?;
+        let db = db::Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         Ok(Self { db, web })
     }

@@ -7,7 +7,7 @@
 mod read;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cloud::{Bucket, Cloud, Outgoing, Queue};
+use cloud::{Bucket, Cloud};
 use config::{Env, secret};
 use db::Db;
 use jiff::Timestamp;
@@ -30,8 +30,6 @@ const BATCH: usize = 500;
 pub struct App {
     pub db: Db,
     pub bucket: Bucket,
-    /// Wakes outbox-relay.
-    pub events: Queue,
 }
 
 impl App {
@@ -46,12 +44,11 @@ impl App {
         let secrets = cloud
             .secrets(&env, &[secret::DATABASE, secret::DATA_KEYS])
             .await?;
-        let db = Db::from_config(&secrets, Clock::system())?;
+        let db = Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         Ok(Self {
             db,
             bucket: cloud.bucket(setting("BUCKET")?),
-            events: cloud.queue(setting("EVENT_OUTBOX_QUEUE_URL")?),
         })
     }
 
@@ -103,12 +100,6 @@ impl App {
             let received = self.db.write(&caller, stored).await?;
             tracing::info!(%tenant, messages = received.messages, repeated = received.repeated, "webhook stored");
             count("MessagesReceived", received.messages, self.db.clock());
-            if !received.events.is_empty() {
-                let wake = audit::outbox::Wake { ids: received.events };
-                self.events
-                    .nudge(&[Outgoing::new(Some(tenant), request_id, wake)])
-                    .await;
-            }
         }
         Ok(())
     }

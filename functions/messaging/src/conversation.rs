@@ -50,10 +50,8 @@ pub async fn update(
         let current = conversation::find_for_update(&tx, path.id).await?;
         if_match.check(&current)?;
         let changed = body.apply(current, tx.clock().now())?;
-        let event = conversation::update(&tx, &changed).await?;
-        Ok((changed, event))
+        conversation::update(&tx, &changed).await?;
+        Ok(changed)
     });
-    let (changed, event) = updated.await?;
-    app.wake_relay(&caller, vec![event]).await;
-    Ok(Record(changed))
+    Ok(Record(updated.await?))
 }

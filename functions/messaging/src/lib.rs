@@ -7,12 +7,10 @@ mod edge;
 pub mod message;
 
 use axum::extract::FromRef;
-use cloud::{Accounts, Cloud, Outgoing, Queue};
+use cloud::{Accounts, Cloud};
 use config::{Env, secret};
-use kernel::{Caller, Clock, Error, Permission, Result};
+use kernel::{Clock, Error, Permission, Result};
 use std::sync::Arc;
-use telemetry::{Metrics, Unit};
-use uuid::Uuid;
 use web::{Routes, Web};
 
 /// What the handlers work with.
@@ -22,10 +20,6 @@ pub struct App {
     pub web: Web,
     /// What the webhook edge knows of accounts.
     pub accounts: Arc<Accounts>,
-    /// Wakes outbound-message-sender.
-    pub deliveries: Queue,
-    /// Wakes outbox-relay.
-    pub events: Queue,
 }
 
 #[must_use]
@@ -61,36 +55,13 @@ impl App {
         ];
         let secrets = cloud.secrets(&env, &wanted).await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
-        let db = db::Db::from_config(&secrets, clock.clone())?;
+        let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         Ok(Self {
             db,
             web: Web::from_config(&env, &secrets, clock.clone())?,
             accounts: Arc::new(cloud.accounts(setting("STATE_TABLE")?, edge, clock)),
-            deliveries: cloud.queue(setting("OUTBOUND_MESSAGES_QUEUE_URL")?),
-            events: cloud.queue(setting("EVENT_OUTBOX_QUEUE_URL")?),
         })
-    }
-
-    /// Wakes the relay for events that were committed. It would find them by itself.
-    async fn wake_relay(&self, caller: &Caller, ids: Vec<Uuid>) {
-        let wake = Outgoing::of(caller, audit::outbox::Wake { ids });
-        self.note_unsent(self.events.nudge(&[wake]).await);
-    }
-
-    /// Wakes the sender for a delivery that was committed. The relay's sweep would find it.
-    async fn wake_sender(&self, caller: &Caller, id: Uuid) {
-        let wake = Outgoing::of(caller, notifications::delivery::Wake { id });
-        self.note_unsent(self.deliveries.nudge(&[wake]).await);
-    }
-
-    fn note_unsent(&self, count: usize) {
-        if count > 0 {
-            let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-            Metrics::of("messaging")
-                .metric("NudgesUnsent", count, Unit::Count)
-                .emit(self.web.clock());
-        }
     }
 }
 

@@ -41,9 +41,5 @@ pub async fn reply(
             Box::pin(reply::create(&tx, path.id, &new)).await
         })
         .await?;
-    futures::join!(
-        app.wake_sender(&caller, replied.message.id),
-        app.wake_relay(&caller, replied.events)
-    );
-    Ok(Accepted(replied.message))
+    Ok(Accepted(replied))
 }

@@ -6,7 +6,7 @@
 
 mod provider;
 
-use cloud::{Cloud, Outgoing, Queue};
+use cloud::Cloud;
 use config::{Env, GlobalAccounts, secret};
 use db::{Db, Tx};
 use kernel::{Caller, Clock, Error, Result};
@@ -16,7 +16,6 @@ use providers::{Accepted, Endpoints, Http, SendError, SendErrorKind, Timeouts};
 use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Metrics;
-use uuid::Uuid;
 use worker::Message;
 
 pub const NAME: &str = "outbound-message-sender";
@@ -34,8 +33,6 @@ pub struct App {
     pub db: Db,
     pub http: Http,
     pub global: Arc<GlobalAccounts>,
-    /// Wakes outbox-relay.
-    pub events: Queue,
 }
 
 impl App {
@@ -49,7 +46,7 @@ impl App {
         let cloud = Cloud::connect(&env)?;
         let wanted = [secret::DATABASE, secret::DATA_KEYS, secret::GLOBAL_ACCOUNTS];
         let secrets = cloud.secrets(&env, &wanted).await?;
-        let db = Db::from_config(&secrets, Clock::system())?;
+        let db = Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         let url = |name, default| env.or(name, default).trim_end_matches('/').to_owned();
         let endpoints = Endpoints {
@@ -61,7 +58,6 @@ impl App {
             db,
             http: Http::new(endpoints, Timeouts::default()).map_err(Error::internal)?,
             global: Arc::new(secrets.parse(secret::GLOBAL_ACCOUNTS).map_err(Error::internal)?),
-            events: cloud.queue(setting("EVENT_OUTBOX_QUEUE_URL")?),
         })
     }
 
@@ -99,16 +95,11 @@ impl App {
                 wait: None,
             }),
         };
-        let events = self.record(&caller, &sending, outcome).await?;
-        if !events.is_empty() {
-            let wake = audit::outbox::Wake { ids: events };
-            self.events.nudge(&[Outgoing::of(&caller, wake)]).await;
-        }
-        Ok(())
+        self.record(&caller, &sending, outcome).await
     }
 
     /// Records the outcome, and tries hard: it is known to nobody else.
-    async fn record(&self, caller: &Caller, sending: &Sending, outcome: Outcome) -> Result<Vec<Uuid>> {
+    async fn record(&self, caller: &Caller, sending: &Sending, outcome: Outcome) -> Result<()> {
         let mut waits = RECORD_WAITS.iter();
         loop {
             let recorded = self
@@ -164,15 +155,15 @@ impl From<SendError> for Refusal {
     }
 }
 
-async fn record(tx: &Tx, sending: &Sending, outcome: &Outcome) -> Result<Vec<Uuid>> {
+async fn record(tx: &Tx, sending: &Sending, outcome: &Outcome) -> Result<()> {
     let id = sending.claimed.id;
     match outcome {
         Ok((provider, accepted)) => delivery::sent(tx, id, provider, &accepted.provider_message_id).await,
         Err(refusal) => match refusal.kind {
             SendErrorKind::Permanent => delivery::failed(tx, id, refusal.code).await,
-            SendErrorKind::Transient => Ok(delivery::retry(tx, &sending.claimed, refusal.code, refusal.wait)
-                .await?
-                .1),
+            SendErrorKind::Transient => delivery::retry(tx, &sending.claimed, refusal.code, refusal.wait)
+                .await
+                .map(drop),
             SendErrorKind::Unknown => delivery::unknown(tx, id, refusal.code).await,
         },
     }

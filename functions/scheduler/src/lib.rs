@@ -4,7 +4,7 @@
 mod daily;
 mod minute;
 
-use cloud::{Accounts, Cloud, Queue};
+use cloud::{Accounts, Cloud};
 use config::{Env, secret};
 use db::Db;
 use kernel::{Clock, Error, Result};
@@ -19,8 +19,6 @@ pub struct App {
     pub db: Db,
     /// What the webhook edge knows of accounts.
     pub accounts: Arc<Accounts>,
-    /// Wakes outbox-relay.
-    pub events: Queue,
 }
 
 impl App {
@@ -36,12 +34,11 @@ impl App {
             .secrets(&env, &[secret::DATABASE, secret::DATA_KEYS, secret::EDGE_KEYS])
             .await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
-        let db = Db::from_config(&secrets, clock.clone())?;
+        let db = Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         Ok(Self {
             db,
             accounts: Arc::new(cloud.accounts(setting("STATE_TABLE")?, edge, clock)),
-            events: cloud.queue(setting("EVENT_OUTBOX_QUEUE_URL")?),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What was left half done: deliveries whose sender died, accounts that the edge was not told of.
 
 use crate::{App, NAME};
-use cloud::{EdgeAccount, EdgeSecret, Outgoing};
+use cloud::{EdgeAccount, EdgeSecret};
 use jiff::SignedDuration;
 use kernel::{Caller, Error, Result, TenantId};
 use messaging::account::{self, FullAccount};
@@ -45,24 +45,13 @@ async fn find(app: &App, sql: &'static str, grace: SignedDuration) -> Result<Vec
 
 async fn give_up(app: &App, task: &Task, tenant: TenantId, id: Uuid) -> Result<()> {
     let caller = caller_for(tenant, NAME, &task.request_id);
-    let Some(ids) = app
-        .db
-        .write(&caller, async |tx| delivery::give_up(&tx, id).await)
-        .await?
-    else {
-        return Ok(());
-    };
-    tracing::warn!(%tenant, delivery_id = %id, "nobody knows whether this was sent; it counts as failed");
-    Metrics::of(NAME)
-        .metric("DeliveriesUnconfirmed", 1.0, Unit::Count)
-        .emit(app.db.clock());
-    app.events
-        .nudge(&[Outgoing::new(
-            Some(tenant),
-            &task.request_id,
-            audit::outbox::Wake { ids },
-        )])
-        .await;
+    let give_up = async |tx| delivery::give_up(&tx, id).await;
+    if app.db.write(&caller, give_up).await? {
+        tracing::warn!(%tenant, delivery_id = %id, "nobody knows whether this was sent; it counts as failed");
+        Metrics::of(NAME)
+            .metric("DeliveriesUnconfirmed", 1.0, Unit::Count)
+            .emit(app.db.clock());
+    }
     Ok(())
 }
 

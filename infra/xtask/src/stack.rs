@@ -194,6 +194,7 @@ fn deployment(
             "M3_ENV": "local",
             "TOKEN_ISSUER": TOKEN_ISSUER,
             "WEBHOOKS_URL": aws.webhooks_url,
+            "APP_URL": "http://localhost:3000",
             "META_API_URL": format!("{providers}/{META_VERSION}"),
             "TWILIO_API_URL": providers,
             "CORS_ORIGINS": "http://localhost:3000,http://localhost:5173",

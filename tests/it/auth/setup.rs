@@ -187,7 +187,6 @@ pub fn function(world: &World, endpoint: &str, table: &str, limits: Limits) -> A
         web: Web::new(db.clock().clone(), Some(verifier()), "https://app.test"),
         tokens: Arc::new(tokens()),
         guard: Guard::new(&cloud, table, db.sealer().clone(), db.clock().clone(), limits),
-        event_outbox: cloud.queue(&format!("{endpoint}/000000000000/none")),
         cors_origins: Arc::from(["https://app.test".to_owned()]),
         db,
     };

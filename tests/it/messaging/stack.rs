@@ -47,7 +47,16 @@ impl Stack {
     pub async fn of(world: World) -> Self {
         let cloud = Cloud::connect(&aws_env(&endpoint())).unwrap();
         let (deliveries_url, domain_events_url, events_url) = (queue().await, queue().await, queue().await);
-        let (db, clock) = (world.test.db.clone(), world.test.db.clock().clone());
+        let queues = Env::from_pairs([
+            ("EVENT_OUTBOX_QUEUE_URL", &events_url),
+            ("OUTBOUND_MESSAGES_QUEUE_URL", &deliveries_url),
+        ]);
+        let db = world
+            .test
+            .db
+            .clone()
+            .with_after_commit(cloud.after_commit(&queues).unwrap());
+        let clock = db.clock().clone();
         let accounts = Arc::new(cloud.accounts(&table().await, testkit::keys::sealer(), clock));
         let (url, providers) = FakeProviders::start(0).await.unwrap();
         let endpoints = Endpoints {
@@ -63,8 +72,6 @@ impl Stack {
             db: db.clone(),
             web: world.web(),
             accounts: Arc::clone(&accounts),
-            deliveries: cloud.queue(&deliveries_url),
-            events: cloud.queue(&events_url),
         };
         Self {
             me: world.admin().await,
@@ -73,24 +80,18 @@ impl Stack {
             processor: inbound_message_processor_function::App {
                 db: db.clone(),
                 bucket: cloud.bucket(BUCKET),
-                events: cloud.queue(&events_url),
             },
             sender: outbound_message_sender_function::App {
                 db: db.clone(),
                 http: Http::new(endpoints, timeouts).unwrap(),
                 global: Arc::new(GlobalAccounts::default()),
-                events: cloud.queue(&events_url),
             },
             relay: outbox_relay_function::App {
                 db: db.clone(),
                 domain_events: cloud.queue(&domain_events_url),
                 deliveries: cloud.queue(&deliveries_url),
             },
-            scheduler: scheduler_function::App {
-                db,
-                accounts,
-                events: cloud.queue(&events_url),
-            },
+            scheduler: scheduler_function::App { db, accounts },
             world,
             providers,
             deliveries_url,

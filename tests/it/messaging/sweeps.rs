@@ -59,9 +59,17 @@ async fn a_function_that_died_after_its_commit_loses_nothing() {
     let (_, conversation) = stack.conversation().await;
     // the queues are away: nothing is woken, and the reply is accepted all the same
     let nowhere = cloud::Cloud::connect(&super::stack::aws_env("http://127.0.0.1:9")).unwrap();
+    let queues = config::Env::from_pairs([
+        ("EVENT_OUTBOX_QUEUE_URL", "http://127.0.0.1:9/q"),
+        ("OUTBOUND_MESSAGES_QUEUE_URL", "http://127.0.0.1:9/q"),
+    ]);
     let mute = messaging_function::App {
-        deliveries: nowhere.queue("http://127.0.0.1:9/q"),
-        events: nowhere.queue("http://127.0.0.1:9/q"),
+        db: stack
+            .world
+            .test
+            .db
+            .clone()
+            .with_after_commit(nowhere.after_commit(&queues).unwrap()),
         ..stack.app.clone()
     };
     let mute = crate::support::Api(messaging_function::routes().into_service(mute));

@@ -26,7 +26,7 @@ use web::Claims;
 
 const SET_TENANT: &str =
     "SELECT set_config('app.current_tenant_id', $1, true), set_config('app.origin', $2, true)";
-const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6)";
+const ENTER: &str = "SELECT app.enter($1, $2, $3, NULL, NULL, $4, NULL, $5, $6)";
 macro_rules! select {
     ($rest:literal) => {
         concat!(

@@ -83,12 +83,17 @@ async fn contacts(serve: &Serve) -> anyhow::Result<Router> {
 
 fn messaging(serve: &Serve) -> anyhow::Result<Router> {
     let cloud = cloud(serve)?;
+    let queues = config::Env::from_pairs([
+        ("EVENT_OUTBOX_QUEUE_URL", "http://127.0.0.1/bench/event-outbox"),
+        (
+            "OUTBOUND_MESSAGES_QUEUE_URL",
+            "http://127.0.0.1/bench/outbound-messages",
+        ),
+    ]);
     let app = messaging_function::App {
-        db: database(serve)?,
+        db: database(serve)?.with_after_commit(cloud.after_commit(&queues)?),
         web: web()?,
         accounts: Arc::new(cloud.accounts("state", bench::sealer()?, Clock::system())),
-        deliveries: cloud.queue("http://127.0.0.1/bench/outbound-messages"),
-        events: cloud.queue("http://127.0.0.1/bench/event-outbox"),
     };
     let service = messaging_function::routes().into_service(app.clone());
     let Some((tenant, account)) = serve.account else {

@@ -14,11 +14,7 @@ const UNPUBLISHED: &str =
 const MARK_PUBLISHED: &str = "UPDATE event_outbox SET published_at = $3
      WHERE tenant_id = $1 AND id = ANY ($2) AND published_at IS NULL";
 
-/// Wakes the relay for events that were just committed; the tenant is the message's.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Wake {
-    pub ids: Vec<Uuid>,
-}
+pub use kernel::nudge::EventsWake as Wake;
 
 /// An event as consumers get it. It may come twice: they go by its id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

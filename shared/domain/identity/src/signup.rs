@@ -35,8 +35,6 @@ pub struct SignupKey {
 pub struct SignedUp {
     pub account: Account,
     pub session: Session,
-    /// The event to be published.
-    pub event_id: Uuid,
 }
 
 /// What an earlier signup with the same key made.
@@ -126,14 +124,10 @@ pub async fn insert(
             ));
         }
     }
-    let event_id = event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
+    event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
     let signed_in = session::sign_in(tx, user_id, token).await?;
     let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
-    Ok(SignedUp {
-        account,
-        session,
-        event_id,
-    })
+    Ok(SignedUp { account, session })
 }
 
 /// What a signup with this key made before, if there was one.

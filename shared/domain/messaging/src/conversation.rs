@@ -164,7 +164,7 @@ pub async fn list(tx: &Tx, filter: &ConversationFilter, page: &PageRequest) -> R
 ///
 /// # Errors
 /// 404 when the assignee is no user of the tenant.
-pub async fn update(tx: &Tx, changed: &Conversation) -> Result<Uuid> {
+pub async fn update(tx: &Tx, changed: &Conversation) -> Result<()> {
     let (tenant, state) = (tx.tenant().0, changed.state.as_str());
     let params: db::Params<'_> = &[
         &tenant,
@@ -179,7 +179,7 @@ pub async fn update(tx: &Tx, changed: &Conversation) -> Result<Uuid> {
         "assignee_user_id": changed.assignee_user_id,
         "unread_count": changed.unread_count,
     });
-    let (_, event, ()) = futures::try_join!(
+    futures::try_join!(
         tx.execute(UPDATE, params),
         event::publish(tx, "conversation.updated", changed.id, &data),
         log::record(
@@ -189,8 +189,8 @@ pub async fn update(tx: &Tx, changed: &Conversation) -> Result<Uuid> {
             Some(changed.id),
             &data
         ),
-    )?;
-    Ok(event)
+    )
+    .map(drop)
 }
 
 fn record(row: &Row) -> Result<Conversation> {

@@ -49,9 +49,8 @@ pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Sending>> {
     Ok(Some(Sending { claimed, account }))
 }
 
-/// The provider took it under this id. Reports that came before are applied now. Returns the
-/// events to publish.
-pub async fn sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<Vec<Uuid>> {
+/// The provider took it under this id. Reports that came before are applied now.
+pub async fn sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<()> {
     report::lock(tx, provider, &[provider_message_id]).await?;
     delivery::record_sent(tx, id, provider, provider_message_id).await?;
     report::settle(tx, provider, &[provider_message_id]).await?;
@@ -59,40 +58,37 @@ pub async fn sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) 
 }
 
 /// The provider did not take it this time; see [`delivery::record_retry`].
-pub async fn retry(
-    tx: &Tx,
-    claimed: &Claimed,
-    code: &str,
-    wait: Option<Duration>,
-) -> Result<(Retry, Vec<Uuid>)> {
+pub async fn retry(tx: &Tx, claimed: &Claimed, code: &str, wait: Option<Duration>) -> Result<Retry> {
     let outcome = delivery::record_retry(tx, claimed, code, wait).await?;
-    Ok((outcome, show(tx, &[claimed.id]).await?))
+    show(tx, &[claimed.id]).await?;
+    Ok(outcome)
 }
 
 /// The provider refused it for good.
-pub async fn failed(tx: &Tx, id: Uuid, code: &str) -> Result<Vec<Uuid>> {
+pub async fn failed(tx: &Tx, id: Uuid, code: &str) -> Result<()> {
     delivery::record_failed(tx, id, code).await?;
     show(tx, &[id]).await
 }
 
 /// Perhaps sent, perhaps not; see [`delivery::record_unknown`].
-pub async fn unknown(tx: &Tx, id: Uuid, code: &str) -> Result<Vec<Uuid>> {
+pub async fn unknown(tx: &Tx, id: Uuid, code: &str) -> Result<()> {
     delivery::record_unknown(tx, id, code).await?;
     show(tx, &[id]).await
 }
 
-/// Fails what has been sending for too long; see [`delivery::give_up`]. `None` when it has not.
-pub async fn give_up(tx: &Tx, id: Uuid) -> Result<Option<Vec<Uuid>>> {
-    if !delivery::give_up(tx, id).await? {
-        return Ok(None);
+/// Fails what has been sending for too long; see [`delivery::give_up`]. False when it has not.
+pub async fn give_up(tx: &Tx, id: Uuid) -> Result<bool> {
+    let given_up = delivery::give_up(tx, id).await?;
+    if given_up {
+        show(tx, &[id]).await?;
     }
-    show(tx, &[id]).await.map(Some)
+    Ok(given_up)
 }
 
-/// Applies what the provider reports, in any order. Returns the events to publish.
-pub async fn report(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Vec<Uuid>> {
+/// Applies what the provider reports, in any order.
+pub async fn report(tx: &Tx, provider: &str, reports: &[Report]) -> Result<()> {
     if reports.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let settled = report::receive(tx, provider, reports).await?;
     show(tx, &settled).await
@@ -100,7 +96,7 @@ pub async fn report(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Vec<U
 
 /// Shows deliveries in their conversations. The deliveries' rows are held by this transaction, so
 /// nobody shows an older state afterwards.
-async fn show(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+async fn show(tx: &Tx, ids: &[Uuid]) -> Result<()> {
     let rows = tx.query(SHOW, &[&tx.tenant().0, &ids]).await?;
     let mut events = Vec::new();
     for row in &rows {
@@ -126,4 +122,5 @@ async fn show(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Uuid>> {
             .map(|(name, id, payload)| event::publish(tx, name, *id, payload)),
     )
     .await
+    .map(drop)
 }

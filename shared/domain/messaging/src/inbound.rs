@@ -115,8 +115,6 @@ pub struct Received {
     pub messages: usize,
     /// Events that were known before.
     pub repeated: usize,
-    /// Domain events to publish.
-    pub events: Vec<Uuid>,
 }
 
 /// Stores what a provider told of this tenant's accounts.
@@ -145,13 +143,9 @@ pub async fn receive(
         ..Received::default()
     };
     if !messages.is_empty() {
-        let stored = insert_messages(tx, provider, received_at, &messages).await?;
-        received.messages = stored.len();
-        received.events = stored;
+        received.messages = insert_messages(tx, provider, received_at, &messages).await?;
     }
-    received
-        .events
-        .extend(delivery::report(tx, provider.as_str(), &reports).await?);
+    delivery::report(tx, provider.as_str(), &reports).await?;
     Ok(received)
 }
 
@@ -279,13 +273,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Stores new messages with their conversations; returns one domain event for each.
+/// Stores new messages with their conversations, and an event for each; returns how many.
 async fn insert_messages(
     tx: &Tx,
     provider: Provider,
     received_at: Timestamp,
     messages: &[(&Event, &InboundMessage)],
-) -> Result<Vec<Uuid>> {
+) -> Result<usize> {
     let conversations = sender::conversations(tx, messages).await?;
     let context = context(tx, "messages.raw");
     let (mut ids, mut names, mut kinds, mut bodies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -332,7 +326,8 @@ async fn insert_messages(
         told.iter()
             .map(|(id, payload)| event::publish(tx, "message.received", *id, payload)),
     )
-    .await
+    .await?;
+    Ok(told.len())
 }
 
 /// jsonb holds no NUL either.

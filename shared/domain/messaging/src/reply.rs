@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kernel::{Code, Error, Result, Validator};
 use notifications::delivery::{self, Content, NewDelivery};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -57,13 +57,6 @@ pub struct TemplatePayload {
 /// A checked reply.
 pub struct NewReply(Content);
 
-/// What was stored, and the events to publish.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Replied {
-    pub message: Message,
-    pub events: Vec<Uuid>,
-}
-
 impl NewReply {
     /// # Errors
     /// 422 when it is neither a text nor a template, or both, or malformed.
@@ -108,7 +101,7 @@ impl NewReply {
 /// # Errors
 /// 404 when the tenant has no such conversation; 422 `WINDOW_CLOSED` for a text outside the window;
 /// 409 when the account was disconnected or disabled.
-pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<Replied> {
+pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<Message> {
     let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
     let row = tx
         .query_opt(CONVERSATION, &[&tenant, &conversation_id])
@@ -152,17 +145,14 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         &now,
     ];
     let touched: db::Params<'_> = &[&tenant, &conversation_id, &id, &now];
-    let (stored, (), _, event, ()) = futures::try_join!(
+    let (stored, (), _, (), ()) = futures::try_join!(
         tx.query_one(INSERT, params),
         delivery::enqueue(tx, &delivery),
         tx.execute(TOUCH, touched),
         event::publish(tx, "message.queued", id, &told),
         log::record(tx, "message.created", "message", Some(id), &told),
     )?;
-    Ok(Replied {
-        message: message::record(&stored, "")?,
-        events: vec![event],
-    })
+    message::record(&stored, "")
 }
 
 /// WhatsApp lets a business write freely for 24 hours after the contact's last message (S6).

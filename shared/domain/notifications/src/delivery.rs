@@ -11,7 +11,7 @@
 
 use db::Tx;
 use jiff::{SignedDuration, Timestamp};
-use kernel::{Error, Result};
+use kernel::{Error, Nudge, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use uuid::Uuid;
@@ -59,11 +59,7 @@ const GIVE_UP: &str =
     "UPDATE messages_outbox SET status = 'failed', error_code = 'UNCONFIRMED', failed_at = $4
     WHERE tenant_id = $1 AND id = $2 AND status = 'sending' AND claimed_at < $3 RETURNING id";
 
-/// Wakes the sender for a delivery that is due; the tenant is the message's.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Wake {
-    pub id: Uuid,
-}
+pub use kernel::nudge::DeliveryWake as Wake;
 
 /// What is said, as it is kept (sealed) until it is sent.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -143,8 +139,9 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
             request_id,
         ],
     )
-    .await
-    .map(drop)
+    .await?;
+    tx.nudge(Nudge::Delivery(new.id));
+    Ok(())
 }
 
 /// Takes a due delivery for sending. `None` when it is not due, not queued any more, or not there:

@@ -1,4 +1,5 @@
 //! Deliveries to people: one outbox for every channel, and what providers report of it (S2).
 
 pub mod delivery;
+pub mod notice;
 pub mod report;

@@ -9,6 +9,7 @@ mod connect;
 mod edge_account;
 mod error;
 mod lock_out;
+mod nudges;
 mod queue;
 mod rate;
 mod secrets;

@@ -7,7 +7,8 @@ use config::Tls;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use kernel::{Caller, Clock, Error, Result, Sealer};
+use kernel::nudge::AfterCommit;
+use kernel::{Caller, Clock, Error, Nudge, Result, Sealer};
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tokio_postgres::{NoTls, Row, SimpleQueryMessage};
@@ -21,6 +22,7 @@ pub struct Db {
     pool: Pool,
     clock: Clock,
     sealer: Sealer,
+    after_commit: Option<AfterCommit>,
 }
 
 impl Db {
@@ -57,7 +59,19 @@ impl Db {
             .post_create(Hook::async_fn(|client, _| Box::pin(refuse_bypass(client))))
             .build()
             .map_err(Error::internal)?;
-        Ok(Self { pool, clock, sealer })
+        Ok(Self {
+            pool,
+            clock,
+            sealer,
+            after_commit: None,
+        })
+    }
+
+    /// The same database, whose transactions pass on their nudges once they are committed.
+    #[must_use]
+    pub fn with_after_commit(mut self, after_commit: AfterCommit) -> Self {
+        self.after_commit = Some(after_commit);
+        self
     }
 
     /// The database that the function's secrets name, sealed with the data keys.
@@ -129,6 +143,14 @@ impl Db {
         let client = self.connection().await?;
         let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
         client.query(&statement, params).await.map_err(from_postgres)
+    }
+
+    pub(crate) async fn nudge(&self, caller: &Caller, nudges: Vec<Nudge>) {
+        if let Some(after_commit) = &self.after_commit
+            && !nudges.is_empty()
+        {
+            after_commit(caller.clone(), nudges).await;
+        }
     }
 
     pub(crate) async fn connection(&self) -> Result<Object> {

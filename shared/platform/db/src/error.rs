@@ -21,6 +21,24 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             "This company's account is suspended; contact support.",
         ),
         "M3403" => Error::new(Code::Forbidden, "You do not have the permission that this needs."),
+        "M3404" => Error::new(
+            Code::AuthEmailUnverified,
+            "Verify your e-mail address first; /v1/auth/resend-verification sends the link again.",
+        ),
+        "M3405" => Error::new(
+            Code::AuthTwoFactorSetupRequired,
+            "Your company asks for a second factor: set one up at /v1/auth/totp/setup first.",
+        ),
+        "M3406" => Error::new(
+            Code::AuthPhoneUnverified,
+            "Your company asks for a verified phone: verify yours at /v1/auth/phone/verify/start first.",
+        ),
+        "M3407" => Error::new(Code::PlanRequired, "Your plan does not include this."),
+        "M3409" => Error::new(
+            Code::Conflict,
+            "A company keeps at least one active super admin; make another one first.",
+        ),
+        "M3410" => Error::new(Code::Conflict, "The role tree would have a cycle."),
         "M3I02" => Error::new(
             Code::Conflict,
             "A request with this Idempotency-Key is being answered; try again in a moment.",

@@ -5,15 +5,15 @@ use crate::{Db, Params};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
 use futures::future::{OptionFuture, join, join4, try_join};
-use kernel::{Actor, Caller, Clock, Error, Result, Sealer, TenantId};
+use kernel::{Actor, Caller, Clock, Error, Nudge, Result, Sealer, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::{Row, Statement};
 
-const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6)";
+const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
 const STORE_ANSWER: &str =
     "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
@@ -41,6 +41,7 @@ struct Inner {
     begin: &'static str,
     state: AtomicU8,
     failed: AtomicBool,
+    nudges: Mutex<Vec<Nudge>>,
 }
 
 impl Tx {
@@ -62,6 +63,12 @@ impl Tx {
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
         &self.0.sealer
+    }
+
+    /// Passes on work that this transaction leaves to a queue's consumer, once it is committed.
+    pub fn nudge(&self, nudge: Nudge) {
+        let mut nudges = self.0.nudges.lock().unwrap_or_else(PoisonError::into_inner);
+        nudges.push(nudge);
     }
 
     /// # Errors
@@ -153,8 +160,22 @@ impl Tx {
         let origin = origin_json(caller);
         let permission = caller.permission().map(kernel::Permission::code);
         let (user, session) = (caller.user_id(), caller.session_id());
-        let enter_params: [&(dyn crate::ToSql + Sync); 6] =
-            [&caller.tenant().0, &user, &session, &permission, &origin, &now];
+        let feature = caller.feature().map(kernel::Feature::code);
+        let (key_id, key_hash) = match caller.actor() {
+            Actor::ApiKey { key_id, secret_hash } => (Some(key_id), Some(secret_hash.as_slice())),
+            Actor::User { .. } | Actor::System { .. } => (None, None),
+        };
+        let enter_params: [&(dyn crate::ToSql + Sync); 9] = [
+            &caller.tenant().0,
+            &user,
+            &session,
+            &key_id,
+            &key_hash,
+            &permission,
+            &feature,
+            &origin,
+            &now,
+        ];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
         let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
         let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&user, &key, &fingerprint, &now];
@@ -170,7 +191,7 @@ impl Tx {
         )
         .await;
         begun.map_err(from_postgres)?;
-        entered.map_err(|error| with_permission(from_postgres(error), permission))?;
+        entered.map_err(|error| with_missing(from_postgres(error), permission, feature))?;
         if let Some(Err(error)) = claimed {
             if is_replay(&error) {
                 self.0.state.store(REPLAY, Ordering::Relaxed);
@@ -284,7 +305,12 @@ pub(crate) async fn write<T: Serialize + DeserializeOwned>(
                 .idempotency()
                 .map(|_| seal_answer(&tx, &value))
                 .transpose()?;
-            tx.commit(answer).await.map(|()| value)
+            tx.commit(answer).await?;
+            let nudges = std::mem::take(&mut *tx.0.nudges.lock().unwrap_or_else(PoisonError::into_inner));
+            // The connection goes back to the pool before anybody waits for a queue.
+            drop(tx);
+            db.nudge(caller, nudges).await;
+            Ok(value)
         }
         Err(error) => {
             tx.roll_back().await;
@@ -302,6 +328,7 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
         begin,
         state: AtomicU8::new(FRESH),
         failed: AtomicBool::new(false),
+        nudges: Mutex::default(),
     })))
 }
 
@@ -335,8 +362,9 @@ async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
 fn origin_json(caller: &Caller) -> String {
     let origin = caller.origin();
     let (actor, user_id) = match caller.actor() {
-        Actor::User { user_id, .. } => ("user", Some(user_id)),
-        Actor::System { name } => (*name, None),
+        Actor::User { user_id, .. } => ("user".to_owned(), Some(user_id)),
+        Actor::ApiKey { key_id, .. } => (format!("api_key:{key_id}"), None),
+        Actor::System { name } => ((*name).to_owned(), None),
     };
     serde_json::json!({
         "actor": actor, "user_id": user_id, "request_id": origin.request_id, "ip": origin.ip, "user_agent": origin.user_agent,
@@ -344,10 +372,14 @@ fn origin_json(caller: &Caller) -> String {
     .to_string()
 }
 
-fn with_permission(error: Error, permission: Option<&str>) -> Error {
-    match (error.code(), permission) {
-        (kernel::Code::Forbidden, Some(permission)) => {
+/// Says which permission or feature is missing.
+fn with_missing(error: Error, permission: Option<&str>, feature: Option<&str>) -> Error {
+    match (error.code(), permission, feature) {
+        (kernel::Code::Forbidden, Some(permission), _) => {
             error.with_details(serde_json::json!({ "permission": permission }))
+        }
+        (kernel::Code::PlanRequired, _, Some(feature)) => {
+            error.with_details(serde_json::json!({ "feature": feature }))
         }
         _ => error,
     }

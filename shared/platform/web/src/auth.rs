@@ -8,7 +8,7 @@ use aide::OperationInput;
 use axum::extract::{FromRef, FromRequestParts};
 use http::{HeaderMap, header, request::Parts};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::{Caller, Clock, Code, Error, Idempotency, TenantId};
+use kernel::{ApiKeyToken, Caller, Clock, Code, Error, Idempotency, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,24 +102,28 @@ where
 }
 
 fn caller(parts: &Parts, web: &Web) -> kernel::Result<Caller> {
-    let endpoint = parts.extensions.get::<&'static Endpoint>();
-    let permission = match endpoint.map(|endpoint| endpoint.access) {
-        Some(Access::Permission(permission)) => Some(permission),
-        Some(Access::SignedIn) => None,
-        Some(Access::Public) | None => {
+    let access = match parts.extensions.get::<&'static Endpoint>() {
+        Some(endpoint) if !matches!(endpoint.access, Access::Public | Access::Operator) => endpoint.access,
+        _ => {
             return Err(Error::internal(
                 "a handler asks for a caller, and its route declares nobody",
             ));
         }
     };
     let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
-    let verifier = web
-        .verifier()
-        .ok_or_else(|| Error::internal("this function verifies no tokens"))?;
-    let claims = verifier.verify(token, web.clock())?;
-    let tenant = TenantId(claims.tid);
+    let origin = parts
+        .extensions
+        .get::<kernel::Origin>()
+        .cloned()
+        .unwrap_or_default();
+    let caller = if token.starts_with(kernel::api_key::PREFIX) {
+        program(token, access, origin)?
+    } else {
+        person(token, access, origin, web)?
+    };
+    let tenant = caller.tenant();
     if let Some(named) = parts.headers.get("x-tenant-id")
-        && named.to_str().ok().and_then(|named| named.parse().ok()) != Some(claims.tid)
+        && named.to_str().ok().and_then(|named| named.parse().ok()) != Some(tenant.0)
     {
         return Err(Error::new(
             Code::TenantMismatch,
@@ -127,15 +131,40 @@ fn caller(parts: &Parts, web: &Web) -> kernel::Result<Caller> {
         ));
     }
     tracing::Span::current().record("tenant_id", tracing::field::display(tenant));
-    let origin = parts
-        .extensions
-        .get::<kernel::Origin>()
-        .cloned()
-        .unwrap_or_default();
     let idempotency = parts.extensions.get::<Idempotency>().cloned();
+    Ok(caller.requiring(access.feature()).with_idempotency(idempotency))
+}
+
+fn person(token: &str, access: Access, origin: kernel::Origin, web: &Web) -> kernel::Result<Caller> {
+    let verifier = web
+        .verifier()
+        .ok_or_else(|| Error::internal("this function verifies no tokens"))?;
+    let claims = verifier.verify(token, web.clock())?;
     #[expect(clippy::disallowed_methods, reason = "the token was verified above")]
-    let caller = Caller::verified_user(tenant, claims.sub, claims.sid, permission, origin);
-    Ok(caller.with_idempotency(idempotency))
+    let caller = Caller::verified_user(
+        TenantId(claims.tid),
+        claims.sub,
+        claims.sid,
+        access.permission(),
+        origin,
+    );
+    Ok(caller)
+}
+
+fn program(token: &str, access: Access, origin: kernel::Origin) -> kernel::Result<Caller> {
+    let token = ApiKeyToken::parse(token).ok_or_else(Error::unauthenticated)?;
+    let Some(permission) = access.permission() else {
+        return Err(Error::new(
+            Code::Forbidden,
+            "An API key stands for no person; this needs a person's access token.",
+        ));
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the database compares the secret with the first statement"
+    )]
+    let caller = Caller::presented_api_key(token.tenant, token.key_id, token.hash(), permission, origin);
+    Ok(caller)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -41,7 +41,11 @@ impl Document {
         document["components"]["schemas"]["Problem"] = problem_schema();
         document["components"]["securitySchemes"]["bearer"] = json!({
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-            "description": "An access token of /v1/auth/login.",
+            "description": "An access token of /v1/auth/login, or an API key.",
+        });
+        document["components"]["securitySchemes"]["provisioning"] = json!({
+            "type": "apiKey", "in": "header", "name": "X-Provisioning-Key",
+            "description": "The key of who runs the system.",
         });
         for path in document["paths"]
             .as_object_mut()
@@ -82,12 +86,18 @@ impl Described {
             .tag(endpoint.function);
         let extensions = &mut operation.inner_mut().extensions;
         extensions.insert("x-handler".to_owned(), endpoint.handler.into());
-        if let Access::Permission(permission) = endpoint.access {
+        if let Some(permission) = endpoint.access.permission() {
             extensions.insert("x-permission".to_owned(), permission.code().into());
+        }
+        if let Some(feature) = endpoint.access.feature() {
+            extensions.insert("x-feature".to_owned(), feature.code().into());
         }
         match endpoint.access {
             Access::Public => operation,
-            Access::SignedIn | Access::Permission(_) => operation.security_requirement("bearer"),
+            Access::Operator => operation.security_requirement("provisioning"),
+            Access::SignedIn | Access::Permission(_) | Access::Gated(..) => {
+                operation.security_requirement("bearer")
+            }
         }
     }
 }

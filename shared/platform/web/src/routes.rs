@@ -11,7 +11,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use http::Method;
-use kernel::Permission;
+use kernel::{Feature, Permission};
 
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,41 @@ pub enum Access {
     SignedIn,
     /// Those who hold the permission.
     Permission(Permission),
+    /// Those who hold the permission, when the company's plan includes the feature.
+    Gated(Permission, Feature),
+    /// Who runs the system, with the provisioning key.
+    Operator,
 }
 
 impl From<Permission> for Access {
     fn from(permission: Permission) -> Self {
         Self::Permission(permission)
+    }
+}
+
+impl From<(Permission, Feature)> for Access {
+    fn from((permission, feature): (Permission, Feature)) -> Self {
+        Self::Gated(permission, feature)
+    }
+}
+
+impl Access {
+    /// The permission that a caller needs.
+    #[must_use]
+    pub fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Permission(permission) | Self::Gated(permission, _) => Some(permission),
+            Self::Public | Self::SignedIn | Self::Operator => None,
+        }
+    }
+
+    /// The feature that the plan must include.
+    #[must_use]
+    pub fn feature(self) -> Option<Feature> {
+        match self {
+            Self::Gated(_, feature) => Some(feature),
+            _ => None,
+        }
     }
 }
 

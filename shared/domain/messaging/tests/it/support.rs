@@ -102,7 +102,7 @@ impl World {
         let written = self.test.db.write(&self.caller, async |tx| {
             reply::create(&tx, conversation, &new).await
         });
-        written.await.map(|replied| replied.message)
+        written.await
     }
 
     /// A conversation and a reply in it that waits to be sent.

@@ -1,0 +1,64 @@
+//! `/v1/admin` and `/v1/tenants`: users, roles, groups, what the plan includes, the audit log, and
+//! the companies themselves (S12).
+
+pub mod access;
+pub mod compliance;
+pub mod people;
+pub mod plan;
+pub mod tenants;
+
+use axum::extract::FromRef;
+use cloud::{Bucket, Cloud};
+use config::{Env, secret};
+use kernel::{Clock, Error, Result};
+use std::sync::Arc;
+use web::{Routes, Web};
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct App {
+    pub db: db::Db,
+    pub web: Web,
+    /// Where exports are put.
+    pub bucket: Bucket,
+    /// Where people open the system: links in messages begin with it. No trailing slash.
+    pub app_url: Arc<str>,
+}
+
+#[must_use]
+pub fn routes() -> Routes<App> {
+    let table = Routes::new("admin");
+    let table = people::routes(table);
+    let table = access::routes(table);
+    let table = plan::routes(table);
+    let table = compliance::routes(table);
+    tenants::routes(table)
+}
+
+impl App {
+    /// Reads settings and secrets and connects, while the function starts.
+    ///
+    /// # Errors
+    /// When a setting or secret is missing or malformed.
+    pub async fn from_environment() -> Result<Self> {
+        let (env, clock) = (Env::from_process(), Clock::system());
+        let setting = |name| env.required(name).map_err(Error::internal);
+        let cloud = Cloud::connect(&env)?;
+        let wanted = [secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS];
+        let secrets = cloud.secrets(&env, &wanted).await?;
+        let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
+        db.warm_up().await;
+        Ok(Self {
+            db,
+            web: Web::from_config(&env, &secrets, clock)?,
+            bucket: cloud.bucket(setting("BUCKET")?),
+            app_url: setting("APP_URL")?.trim_end_matches('/').into(),
+        })
+    }
+}
+
+impl FromRef<App> for Web {
+    fn from_ref(app: &App) -> Self {
+        app.web.clone()
+    }
+}

@@ -1,0 +1,1 @@
+//! Sensitive actions that somebody else has to approve first (S3A).
