@@ -203,11 +203,13 @@ async fn a_failed_login_says_nothing() {
         attempt(&unknown, PASSWORD, Some(slug)).await,
         attempt(&company.email, PASSWORD, Some("no-such-company")).await,
     ];
+    // a company keeps a super admin
+    company.world.admin().await;
     let admin = company.world.admin_sql().await;
     admin
         .execute(
-            "UPDATE users SET status = 'suspended' WHERE tenant_id = $1",
-            &[&company.world.tenant.0],
+            "UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND email = $2",
+            &[&company.world.tenant.0, &company.email],
         )
         .await
         .unwrap();

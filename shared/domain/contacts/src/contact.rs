@@ -212,7 +212,7 @@ async fn insert_row(tx: &Tx, id: Uuid, new: &NewContact, now: Timestamp) -> Resu
         &columns.opt_in_sources,
     ];
     let created = json!({ "source": new.source });
-    let (inserted, _) = futures::try_join!(
+    let (inserted, ()) = futures::try_join!(
         tx.query_one(INSERT, &params),
         event::publish(tx, "contact.created", id, &created)
     )?;
@@ -372,7 +372,7 @@ pub async fn update(tx: &Tx, contact: &Contact) -> Result<()> {
 pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
     let (payload, tenant, now) = (json!({}), tx.tenant().0, tx.clock().now());
     let params: [&(dyn db::ToSql + Sync); 3] = [&tenant, &id, &now];
-    let (archived, _) = futures::try_join!(
+    let (archived, ()) = futures::try_join!(
         tx.execute(ARCHIVE, &params),
         event::publish(tx, "contact.deleted", id, &payload),
     )?;
