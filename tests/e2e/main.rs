@@ -4,6 +4,7 @@
 
 mod duplicates;
 mod events;
+mod flood;
 mod logs;
 mod main_job;
 mod poison;

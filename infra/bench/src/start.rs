@@ -157,6 +157,11 @@ impl Lambda {
                 "INBOUND_WEBHOOKS_QUEUE_URL",
                 "http://127.0.0.1/bench/inbound-webhooks",
             ),
+            ("EVENT_OUTBOX_QUEUE_URL", "http://127.0.0.1/bench/event-outbox"),
+            (
+                "OUTBOUND_MESSAGES_QUEUE_URL",
+                "http://127.0.0.1/bench/outbound-messages",
+            ),
             ("WEBHOOKS_URL", "http://127.0.0.1"),
         ] {
             command.env(name, value);

@@ -26,12 +26,12 @@ async fn main() -> Result<(), Error> {
     let env = Env::from_process();
     let config = sdk_config(&env)?;
     let secrets = aws_sdk_secretsmanager::Client::new(&config);
+    let queues = aws_sdk_sqs::Client::new(&config);
     let webhook_clients = (function == Some("webhooks")).then(|| {
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             .force_path_style(true)
             .build();
         (
-            aws_sdk_sqs::Client::new(&config),
             aws_sdk_dynamodb::Client::new(&config),
             aws_sdk_s3::Client::from_conf(s3),
         )
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Error> {
         }
     }
     run(service_fn(async |_: Request| {
-        let held = (&webhook_clients, &connected);
+        let held = (&webhook_clients, &connected, &queues);
         Ok::<_, Error>(Response::new(Body::from(if held.1.is_some() {
             "hello"
         } else {
