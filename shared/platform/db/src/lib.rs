@@ -1,7 +1,7 @@
 //! The database: a pool, tenant transactions, look-ups before a tenant is known, and lists.
 //!
 //! ```text
-//! db.read(&caller, async |tx| …)    BEGIN READ ONLY + app.enter + first statement   1 trip, then COMMIT
+//! db.read(&caller, async |tx| …)    BEGIN READ ONLY + app.enter + first statement   1 trip; COMMIT is not waited for
 //! db.write(&caller, async |tx| …)   BEGIN + app.enter + first statement             1 trip, …, COMMIT
 //! db.lookup("app.login_candidates", …)                                              1 trip, no tenant
 //! ```
