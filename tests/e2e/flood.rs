@@ -20,10 +20,7 @@ const BOUND: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn five_thousand_messages_of_one_company_hold_up_another_for_a_minute_at_most() {
     let stack = Stack::running();
-    let (flooded, other) = (
-        Tenant::connected(&stack).await,
-        Tenant::connected(&stack).await,
-    );
+    let (flooded, other) = (Tenant::connected(&stack).await, Tenant::connected(&stack).await);
     let bodies: Vec<String> = (0..MESSAGES / IN_A_WEBHOOK).map(|_| many(&flooded)).collect();
     stream::iter(&bodies)
         .for_each_concurrent(8, async |body| {

@@ -10,6 +10,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use testkit::TestDb;
 use tower::ServiceExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 use web::{Claims, TokenVerifier, Web};
 
@@ -82,13 +84,12 @@ fn log() {
         .append(true)
         .open(file)
         .unwrap();
-    let levels =
-        tracing_subscriber::EnvFilter::new("debug,hyper=info,h2=info,rustls=info,aws_smithy_runtime=info");
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(levels)
-        .with_writer(file);
-    let _ = subscriber.try_init();
+    let levels: tracing_subscriber::filter::Targets =
+        "debug,hyper=info,h2=info,rustls=info,aws_smithy_runtime=info"
+            .parse()
+            .unwrap();
+    let lines = tracing_subscriber::fmt::layer().json().with_writer(file);
+    let _ = tracing_subscriber::registry().with(lines).with(levels).try_init();
 }
 
 impl World {

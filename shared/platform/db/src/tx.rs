@@ -179,7 +179,8 @@ impl Tx {
         ];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
         let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
-        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&user, &key, &fingerprint, &now];
+        let owner = caller.owner_of_keys();
+        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&owner, &key, &fingerprint, &now];
 
         let claiming: OptionFuture<_> = idempotency
             .map(|_| client.query(&opening.claim, &claim_params))
@@ -237,9 +238,10 @@ impl Tx {
         if self.0.state.load(Ordering::Relaxed) != FRESH {
             match (answer, caller.idempotency()) {
                 (Some(answer), Some(idempotency)) => {
-                    let (tenant, user) = (caller.tenant().0, caller.user_id());
+                    let (tenant, owner) = (caller.tenant().0, caller.owner_of_keys());
                     let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
-                    let params: [&(dyn crate::ToSql + Sync); 4] = [&tenant, &user, &idempotency.key, &answer];
+                    let params: [&(dyn crate::ToSql + Sync); 4] =
+                        [&tenant, &owner, &idempotency.key, &answer];
                     let (stored, committed) =
                         join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
                     stored.map_err(from_postgres)?;
@@ -362,8 +364,11 @@ fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
 async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
     let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
     let stored = read(db, caller, async |tx| {
-        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &caller.user_id(), &key])
-            .await
+        tx.query_opt(
+            STORED_ANSWER,
+            &[&caller.tenant().0, &caller.owner_of_keys(), &key],
+        )
+        .await
     });
     let stored = stored
         .await?
@@ -374,7 +379,13 @@ async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
     if let Some(idempotency) = caller.idempotency() {
         idempotency.mark_replayed();
     }
-    serde_json::from_slice(&json).map_err(Error::internal)
+    // Kept by an earlier version of the system, whose answer looked different.
+    serde_json::from_slice(&json).map_err(|_| {
+        Error::new(
+            kernel::Code::Conflict,
+            "This request was carried out before, and its answer can't be repeated any more; read the record instead.",
+        )
+    })
 }
 
 fn origin_json(caller: &Caller) -> String {

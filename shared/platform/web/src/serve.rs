@@ -4,6 +4,7 @@
 use crate::auth::TokenVerifier;
 use crate::problem::{Problem, Raised, envelope, of_status};
 use crate::quota::Quota;
+use crate::routes::Routes;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, FromRef, MatchedPath, Request, State};
@@ -75,12 +76,20 @@ impl Web {
     }
 }
 
-/// Runs a function's service on Lambda.
+/// Runs a function on Lambda. Its table is built while `app` waits for secrets and the database.
 ///
 /// # Errors
-/// When the runtime ends.
-pub async fn run(service: Router) -> Result<(), lambda_http::Error> {
-    lambda_http::run(service).await
+/// When the function can't start, or the runtime ends.
+pub async fn run<S>(
+    app: impl Future<Output = kernel::Result<S>>,
+    routes: fn() -> Routes<S>,
+) -> Result<(), lambda_http::Error>
+where
+    S: Clone + Send + Sync + 'static,
+    Web: FromRef<S>,
+{
+    let (app, routes) = futures::join!(app, async { routes() });
+    lambda_http::run(routes.into_service(app?)).await
 }
 
 pub(crate) fn surround<S: Clone + Send + Sync + 'static>(
