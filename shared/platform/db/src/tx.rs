@@ -1,10 +1,11 @@
 //! Tenant transactions.
 
 use crate::error::{from_postgres, is_aborted, is_replay};
+use crate::used_keys::UsedKeys;
 use crate::{Db, Params};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use futures::future::{OptionFuture, join, join4, try_join};
+use futures::future::{OptionFuture, join, join3, join4};
 use kernel::{Actor, Caller, Clock, Error, Nudge, Result, Sealer, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
@@ -12,12 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::{Row, Statement};
+use uuid::Uuid;
 
 const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
 const STORE_ANSWER: &str =
     "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
 const STORED_ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
+
+const TOUCH_API_KEY: &str = "SELECT app.touch_api_key($1, $2, $3)";
 
 const FRESH: u8 = 0;
 const OPENING: u8 = 1;
@@ -42,6 +46,7 @@ struct Inner {
     state: AtomicU8,
     failed: AtomicBool,
     nudges: Mutex<Vec<Nudge>>,
+    used_keys: UsedKeys,
 }
 
 impl Tx {
@@ -120,7 +125,9 @@ impl Tx {
         let client = self.client()?;
         let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
         if self.0.state.load(Ordering::Relaxed) == FRESH {
-            let opening = Opening::prepare(client).await.map_err(from_postgres)?;
+            let opening = Opening::prepare(client, self.key_to_touch().is_some())
+                .await
+                .map_err(from_postgres)?;
             // Of statements started together, the first to come here opens; nothing is awaited
             // between this and the sending, so the others queue up behind it.
             if self
@@ -178,7 +185,8 @@ impl Tx {
         ];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
         let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
-        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&user, &key, &fingerprint, &now];
+        let asker = asker(caller);
+        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&asker, &key, &fingerprint, &now];
 
         let claiming: OptionFuture<_> = idempotency
             .map(|_| client.query(&opening.claim, &claim_params))
@@ -219,20 +227,64 @@ impl Tx {
         if self.0.state.load(Ordering::Relaxed) != FRESH {
             match (answer, caller.idempotency()) {
                 (Some(answer), Some(idempotency)) => {
-                    let (tenant, user) = (caller.tenant().0, caller.user_id());
+                    let (tenant, asker) = (caller.tenant().0, asker(caller));
                     let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
-                    let params: [&(dyn crate::ToSql + Sync); 4] = [&tenant, &user, &idempotency.key, &answer];
-                    let (stored, committed) =
-                        join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
+                    let params: [&(dyn crate::ToSql + Sync); 4] =
+                        [&tenant, &asker, &idempotency.key, &answer];
+                    let (stored, committed, ()) = join3(
+                        client.execute(&store, &params),
+                        client.batch_execute("COMMIT"),
+                        self.touch_key(client),
+                    )
+                    .await;
                     stored.map_err(from_postgres)?;
                     committed
                 }
-                _ => client.batch_execute("COMMIT").await,
+                _ => {
+                    join(client.batch_execute("COMMIT"), self.touch_key(client))
+                        .await
+                        .0
+                }
             }
             .map_err(from_postgres)?;
         }
         self.0.state.store(OVER, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The caller's API key, when its use is to be noted.
+    fn key_to_touch(&self) -> Option<Uuid> {
+        match self.caller().actor() {
+            Actor::ApiKey { key_id, .. } => {
+                Some(*key_id).filter(|key| self.0.used_keys.is_due(*key, self.0.clock.now()))
+            }
+            Actor::User { .. } | Actor::System { .. } => None,
+        }
+    }
+
+    /// Notes the use of an API key in the trip that carries the COMMIT, as a statement of its own
+    /// behind it: the statement is prepared already, so it is sent as soon as this is polled. A
+    /// use that could not be noted fails nobody.
+    async fn touch_key(&self, client: &Object) {
+        let Some(key) = self.key_to_touch() else { return };
+        let (tenant, now) = (self.tenant().0, self.0.clock.now());
+        self.0.used_keys.note(key, now);
+        let noted = match client.prepare_cached(TOUCH_API_KEY).await {
+            Ok(touch) => client.execute(&touch, &[&tenant, &key, &now]).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(error = %from_postgres(error), "the use of an API key was not noted");
+        }
+    }
+}
+
+/// Whose idempotency key it is: the user's or the API key's.
+fn asker(caller: &Caller) -> Option<Uuid> {
+    match caller.actor() {
+        Actor::User { user_id, .. } => Some(*user_id),
+        Actor::ApiKey { key_id, .. } => Some(*key_id),
+        Actor::System { .. } => None,
     }
 }
 
@@ -258,8 +310,12 @@ struct Opening {
 }
 
 impl Opening {
-    async fn prepare(client: &Object) -> Result<Self, tokio_postgres::Error> {
-        let (enter, claim) = try_join(client.prepare_cached(ENTER), client.prepare_cached(CLAIM)).await?;
+    async fn prepare(client: &Object, touching: bool) -> Result<Self, tokio_postgres::Error> {
+        let touch: OptionFuture<_> = touching.then(|| client.prepare_cached(TOUCH_API_KEY)).into();
+        let (enter, claim, touch) =
+            join3(client.prepare_cached(ENTER), client.prepare_cached(CLAIM), touch).await;
+        let (enter, claim) = (enter?, claim?);
+        touch.transpose()?;
         Ok(Self { enter, claim })
     }
 }
@@ -329,6 +385,7 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
         state: AtomicU8::new(FRESH),
         failed: AtomicBool::new(false),
         nudges: Mutex::default(),
+        used_keys: db.used_keys().clone(),
     })))
 }
 
@@ -344,7 +401,7 @@ fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
 async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
     let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
     let stored = read(db, caller, async |tx| {
-        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &caller.user_id(), &key])
+        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &asker(caller), &key])
             .await
     });
     let stored = stored
