@@ -1,14 +1,23 @@
 //! Who may use the system: companies, their users, passwords, sessions, refresh tokens and the
-//! signing of access tokens (S1).
+//! signing of access tokens (S1); what they may do: roles, the role tree, groups and API keys (S3A, S12).
 
+pub mod access;
+pub mod api_key;
+mod code;
+pub mod group;
+pub mod group_member;
 pub mod login;
 pub mod password;
 pub mod refresh_token;
+pub mod role;
+pub mod role_permission;
+pub mod role_tree;
 pub mod session;
 pub mod signup;
 pub mod tenant;
 pub mod token;
 pub mod user;
+pub mod user_role;
 
 pub use login::{Credentials, Login};
 pub use password::Password;

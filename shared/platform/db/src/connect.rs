@@ -2,6 +2,7 @@
 //! row-level security.
 
 use crate::error::from_postgres;
+use crate::used_keys::UsedKeys;
 use crate::{Params, tx};
 use config::Tls;
 use deadpool_postgres::{
@@ -23,6 +24,7 @@ pub struct Db {
     clock: Clock,
     sealer: Sealer,
     after_commit: Option<AfterCommit>,
+    used_keys: UsedKeys,
 }
 
 impl Db {
@@ -64,6 +66,7 @@ impl Db {
             clock,
             sealer,
             after_commit: None,
+            used_keys: UsedKeys::default(),
         })
     }
 
@@ -143,6 +146,10 @@ impl Db {
         let client = self.connection().await?;
         let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
         client.query(&statement, params).await.map_err(from_postgres)
+    }
+
+    pub(crate) fn used_keys(&self) -> &UsedKeys {
+        &self.used_keys
     }
 
     pub(crate) async fn nudge(&self, caller: &Caller, nudges: Vec<Nudge>) {

@@ -1,6 +1,7 @@
 //! What Postgres says, in our words.
 
 use kernel::{Code, Error};
+use serde_json::json;
 use std::error::Error as _;
 use tokio_postgres::error::SqlState;
 
@@ -39,6 +40,8 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             "A company keeps at least one active super admin; make another one first.",
         ),
         "M3410" => Error::new(Code::Conflict, "The role tree would have a cycle."),
+        "M3411" => Error::new(Code::LimitReached, "A role tree holds at most 500 edges.")
+            .with_details(json!({ "key": "roles.hierarchy", "limit": 500 })),
         "M3I02" => Error::new(
             Code::Conflict,
             "A request with this Idempotency-Key is being answered; try again in a moment.",

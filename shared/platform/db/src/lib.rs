@@ -15,6 +15,7 @@ mod list;
 #[cfg(feature = "migrate")]
 pub mod migrate;
 mod tx;
+mod used_keys;
 
 pub use connect::Db;
 pub use error::from_postgres;

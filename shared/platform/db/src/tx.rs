@@ -1,10 +1,11 @@
 //! Tenant transactions.
 
 use crate::error::{from_postgres, is_aborted, is_replay};
+use crate::used_keys::UsedKeys;
 use crate::{Db, Params};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use futures::future::{OptionFuture, join, join4, try_join};
+use futures::future::{OptionFuture, join, join3, join4};
 use kernel::{Actor, Caller, Clock, Error, Nudge, Result, Sealer, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
@@ -13,12 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio_postgres::{Row, Statement};
+use uuid::Uuid;
 
 const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
 const STORE_ANSWER: &str =
     "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
 const STORED_ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
+
+const TOUCH_API_KEY: &str = "SELECT app.touch_api_key($1, $2, $3)";
 
 const FRESH: u8 = 0;
 const OPENING: u8 = 1;
@@ -43,6 +47,7 @@ struct Inner {
     state: AtomicU8,
     failed: AtomicBool,
     nudges: Mutex<Vec<Nudge>>,
+    used_keys: UsedKeys,
 }
 
 impl Tx {
@@ -121,7 +126,9 @@ impl Tx {
         let client = self.client()?;
         let statement = client.prepare_cached(sql).await.map_err(from_postgres)?;
         if self.0.state.load(Ordering::Relaxed) == FRESH {
-            let opening = Opening::prepare(client).await.map_err(from_postgres)?;
+            let opening = Opening::prepare(client, self.key_to_touch().is_some())
+                .await
+                .map_err(from_postgres)?;
             // Of statements started together, the first to come here opens; nothing is awaited
             // between this and the sending, so the others queue up behind it.
             if self
@@ -179,8 +186,8 @@ impl Tx {
         ];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
         let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
-        let owner = caller.owner_of_keys();
-        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&owner, &key, &fingerprint, &now];
+        let asker = asker(caller);
+        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&asker, &key, &fingerprint, &now];
 
         let claiming: OptionFuture<_> = idempotency
             .map(|_| client.query(&opening.claim, &claim_params))
@@ -214,7 +221,8 @@ impl Tx {
     /// Ends a transaction that only read, without waiting to hear of it: what it read is known, and
     /// the next transaction on this connection queues up behind. That saves every read a trip.
     async fn leave(&self) -> Result<()> {
-        if self.0.failed.load(Ordering::Relaxed) || self.0.state.load(Ordering::Relaxed) == FRESH {
+        let quick = self.0.state.load(Ordering::Relaxed) != FRESH && self.key_to_touch().is_none();
+        if self.0.failed.load(Ordering::Relaxed) || !quick {
             return self.commit(None).await;
         }
         let mut commit = pin!(self.client()?.batch_execute("COMMIT"));
@@ -238,21 +246,64 @@ impl Tx {
         if self.0.state.load(Ordering::Relaxed) != FRESH {
             match (answer, caller.idempotency()) {
                 (Some(answer), Some(idempotency)) => {
-                    let (tenant, owner) = (caller.tenant().0, caller.owner_of_keys());
+                    let (tenant, asker) = (caller.tenant().0, asker(caller));
                     let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
                     let params: [&(dyn crate::ToSql + Sync); 4] =
-                        [&tenant, &owner, &idempotency.key, &answer];
-                    let (stored, committed) =
-                        join(client.execute(&store, &params), client.batch_execute("COMMIT")).await;
+                        [&tenant, &asker, &idempotency.key, &answer];
+                    let (stored, committed, ()) = join3(
+                        client.execute(&store, &params),
+                        client.batch_execute("COMMIT"),
+                        self.touch_key(client),
+                    )
+                    .await;
                     stored.map_err(from_postgres)?;
                     committed
                 }
-                _ => client.batch_execute("COMMIT").await,
+                _ => {
+                    join(client.batch_execute("COMMIT"), self.touch_key(client))
+                        .await
+                        .0
+                }
             }
             .map_err(from_postgres)?;
         }
         self.0.state.store(OVER, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The caller's API key, when its use is to be noted.
+    fn key_to_touch(&self) -> Option<Uuid> {
+        match self.caller().actor() {
+            Actor::ApiKey { key_id, .. } => {
+                Some(*key_id).filter(|key| self.0.used_keys.is_due(*key, self.0.clock.now()))
+            }
+            Actor::User { .. } | Actor::System { .. } => None,
+        }
+    }
+
+    /// Notes the use of an API key in the trip that carries the COMMIT, as a statement of its own
+    /// behind it: the statement is prepared already, so it is sent as soon as this is polled. A
+    /// use that could not be noted fails nobody.
+    async fn touch_key(&self, client: &Object) {
+        let Some(key) = self.key_to_touch() else { return };
+        let (tenant, now) = (self.tenant().0, self.0.clock.now());
+        self.0.used_keys.note(key, now);
+        let noted = match client.prepare_cached(TOUCH_API_KEY).await {
+            Ok(touch) => client.execute(&touch, &[&tenant, &key, &now]).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(error = %from_postgres(error), "the use of an API key was not noted");
+        }
+    }
+}
+
+/// Whose idempotency key it is: the user's or the API key's.
+fn asker(caller: &Caller) -> Option<Uuid> {
+    match caller.actor() {
+        Actor::User { user_id, .. } => Some(*user_id),
+        Actor::ApiKey { key_id, .. } => Some(*key_id),
+        Actor::System { .. } => None,
     }
 }
 
@@ -278,8 +329,12 @@ struct Opening {
 }
 
 impl Opening {
-    async fn prepare(client: &Object) -> Result<Self, tokio_postgres::Error> {
-        let (enter, claim) = try_join(client.prepare_cached(ENTER), client.prepare_cached(CLAIM)).await?;
+    async fn prepare(client: &Object, touching: bool) -> Result<Self, tokio_postgres::Error> {
+        let touch: OptionFuture<_> = touching.then(|| client.prepare_cached(TOUCH_API_KEY)).into();
+        let (enter, claim, touch) =
+            join3(client.prepare_cached(ENTER), client.prepare_cached(CLAIM), touch).await;
+        let (enter, claim) = (enter?, claim?);
+        touch.transpose()?;
         Ok(Self { enter, claim })
     }
 }
@@ -349,6 +404,7 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
         state: AtomicU8::new(FRESH),
         failed: AtomicBool::new(false),
         nudges: Mutex::default(),
+        used_keys: db.used_keys().clone(),
     })))
 }
 
@@ -364,11 +420,8 @@ fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
 async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
     let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
     let stored = read(db, caller, async |tx| {
-        tx.query_opt(
-            STORED_ANSWER,
-            &[&caller.tenant().0, &caller.owner_of_keys(), &key],
-        )
-        .await
+        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &asker(caller), &key])
+            .await
     });
     let stored = stored
         .await?

@@ -9,6 +9,9 @@ use uuid::Uuid;
 /// Lets secret scanners and people tell what they found.
 pub const PREFIX: &str = "m3k_";
 const SECRET_BYTES: usize = 32;
+/// The beginning of a token that holds the tenant, the key and no bit of the secret: 32 bytes are 42
+/// characters of base64 and a part of the next.
+const SHOWN_CHARS: usize = PREFIX.len() + 42;
 
 /// An API key as a program sends it.
 #[derive(Clone, Debug)]
@@ -57,6 +60,12 @@ impl ApiKeyToken {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(parts.concat()))
     }
 
+    /// The beginning of it, for people to recognise the key by.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.expose().chars().take(SHOWN_CHARS).collect()
+    }
+
     /// What is stored: 256 random bits need no salt and no slow hash.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -79,6 +88,16 @@ mod tests {
             (token.tenant, token.key_id, token.hash())
         );
         assert!(format!("{token:?}").contains("***"));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_token_does_not_depend_on_its_secret() {
+        let token = || ApiKeyToken::generate(TenantId(Uuid::from_u128(7)), Uuid::from_u128(8)).unwrap();
+        let tokens: Vec<ApiKeyToken> = (0..64).map(|_| token()).collect();
+        assert!(tokens.iter().all(|token| token.shown() == tokens[0].shown()));
+        assert!(tokens[0].expose().starts_with(&tokens[0].shown()));
+        let other = ApiKeyToken::generate(TenantId(Uuid::from_u128(7)), Uuid::from_u128(9 << 4)).unwrap();
+        assert_ne!(other.shown(), tokens[0].shown());
     }
 
     #[test]

@@ -173,16 +173,6 @@ impl Caller {
         }
     }
 
-    /// Whose idempotency keys these are: the user's, or the API key's. Our own functions have none.
-    #[must_use]
-    pub fn owner_of_keys(&self) -> Option<Uuid> {
-        match self.actor {
-            Actor::User { user_id, .. } => Some(user_id),
-            Actor::ApiKey { key_id, .. } => Some(key_id),
-            Actor::System { .. } => None,
-        }
-    }
-
     /// The session behind the call, if there is one.
     #[must_use]
     pub fn session_id(&self) -> Option<Uuid> {

@@ -1,5 +1,7 @@
 //! What a person may do: one registry, from which the `permissions` table is seeded (S1.5, S3.5).
 
+use std::collections::BTreeSet;
+
 macro_rules! permissions {
     ($($variant:ident = $code:literal),+ $(,)?) => {
         /// A permission that a route declares and a role grants.
@@ -14,6 +16,12 @@ macro_rules! permissions {
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
+            }
+
+            /// The permission with this code.
+            #[must_use]
+            pub fn parse(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)+ _ => None }
             }
         }
     };
@@ -63,8 +71,69 @@ permissions! {
     UserUpdate = "user.update",
 }
 
+impl Permission {
+    /// What everybody may do for themselves, whatever their roles: every role carries it, and it
+    /// means nothing for a program.
+    pub const SELF_SERVICE: &'static [Self] = &[
+        Self::PhoneVerifyConfirm,
+        Self::PhoneVerifyStart,
+        Self::SessionReadSelf,
+        Self::SessionRevokeSelf,
+        Self::TwoFaManageSelf,
+    ];
+
+    /// The finer permissions that come with this one: a role or key that is given it is given them.
+    #[must_use]
+    pub fn implies(self) -> &'static [Self] {
+        match self {
+            Self::UserManage => &[
+                Self::UserDeactivate,
+                Self::UserDelete,
+                Self::UserForceLogout,
+                Self::UserInvite,
+                Self::UserRead,
+                Self::UserReinstate,
+                Self::UserSuspend,
+                Self::UserUpdate,
+            ],
+            _ => &[],
+        }
+    }
+
+    /// These and what they imply, each once.
+    #[must_use]
+    pub fn with_implied(given: &[Self]) -> BTreeSet<Self> {
+        let implied = given.iter().flat_map(|permission| permission.implies());
+        given.iter().chain(implied).copied().collect()
+    }
+}
+
 impl std::fmt::Display for Permission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_leads_back_to_its_permission_and_no_other_text_does() {
+        for permission in Permission::ALL {
+            assert_eq!(Permission::parse(permission.code()), Some(*permission));
+        }
+        for text in ["", "user.Manage", "user.manage ", "*"] {
+            assert_eq!(Permission::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn to_manage_users_is_to_do_each_thing_to_them() {
+        let held = Permission::with_implied(&[Permission::UserManage, Permission::UserRead]);
+        assert_eq!(held.len(), 9);
+        assert!(held.contains(&Permission::UserForceLogout));
+        assert!(!held.contains(&Permission::RoleAssign), "roles are given apart");
+        assert_eq!(Permission::with_implied(&[Permission::UserRead]).len(), 1);
     }
 }

@@ -1,0 +1,234 @@
+//! What somebody holds in effect, why, and what of it they may hand on (S12.5, S12.8).
+//!
+//! Nobody gives what they do not hold: a statement that grants returns what its caller lacks of it,
+//! in the same trip, and [`refuse_lacking`] ends the transaction when that is anything.
+
+use db::{Row, Tx};
+use kernel::{Actor, Code, Error, Permission, Result, Validator};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The code of the system role that only its holders give and take.
+pub const SUPER_ADMIN: &str = "super_admin";
+/// Its id, the same everywhere.
+pub(crate) const SUPER_ADMIN_ID: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_0001);
+
+const GRANTER: &str =
+    "SELECT coalesce($2, (SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $3)),
+            EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id
+                    WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND r.tenant_id IS NULL AND r.code = 'super_admin'),
+            ARRAY(SELECT DISTINCT held.role_id FROM app.roles_held($1, $2) held)";
+const USER: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2";
+const EFFECTIVE: &str =
+    "SELECT p.code, p.description, given.id, given.code, given.name, source.id, source.code, source.name,
+            g.id, g.code, g.name
+     FROM app.roles_held($1, $2) held
+     JOIN role_permissions rp ON rp.role_id = held.role_id
+     JOIN permissions p ON p.code = rp.permission_code
+     JOIN roles given ON given.id = held.given_role_id
+     JOIN roles source ON source.id = held.role_id
+     LEFT JOIN groups g ON g.tenant_id = $1 AND g.id = held.group_id
+     ORDER BY p.code, given.code, source.code, g.code NULLS FIRST";
+
+/// Whoever is about to grant something.
+#[derive(Clone, Debug)]
+pub struct Granter {
+    /// The user, or the user who made the API key.
+    person: Option<Uuid>,
+    super_admin: bool,
+    /// Held in effect: given, by a group, and those inherited from.
+    roles: Vec<Uuid>,
+    system: bool,
+}
+
+impl Granter {
+    /// The caller of the transaction.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn of(tx: &Tx) -> Result<Self> {
+        let (user, key) = actor(tx);
+        let row = tx.query_one(GRANTER, &[&tx.tenant().0, &user, &key]).await?;
+        Ok(Self {
+            person: row.get(0),
+            super_admin: row.get(1),
+            roles: row.get(2),
+            system: matches!(tx.caller().actor(), Actor::System { .. }),
+        })
+    }
+
+    /// Whether this user is the one who asks.
+    #[must_use]
+    pub fn is(&self, user_id: Uuid) -> bool {
+        self.person == Some(user_id)
+    }
+
+    /// One of `user_ids` is the one who asks.
+    pub(crate) fn is_among(&self, user_ids: &[Uuid]) -> bool {
+        user_ids.iter().any(|user_id| self.is(*user_id))
+    }
+
+    /// # Errors
+    /// 403 for all but super admins (and our own functions).
+    pub fn must_be_super_admin(&self) -> Result<()> {
+        if self.super_admin || self.system {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Forbidden,
+            "Only a super admin makes or unmakes super admins.",
+        ))
+    }
+
+    /// Nobody adds to a role that they hold themselves.
+    ///
+    /// # Errors
+    /// 403 for a role that the caller holds, in whatever way.
+    pub(crate) fn must_not_hold(&self, role_id: Uuid) -> Result<()> {
+        if self.roles.contains(&role_id) {
+            return Err(Error::new(
+                Code::Forbidden,
+                "You hold this role yourself; ask somebody else to add to it.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The user and the API key that a caller is, one of them at most.
+pub(crate) fn actor(tx: &Tx) -> (Option<Uuid>, Option<Uuid>) {
+    match tx.caller().actor() {
+        Actor::User { user_id, .. } => (Some(*user_id), None),
+        Actor::ApiKey { key_id, .. } => (None, Some(*key_id)),
+        Actor::System { .. } => (None, None),
+    }
+}
+
+/// Ends a grant of what the caller does not hold. `lacking` is what `app.permissions_lacking` or
+/// `app.roles_lacking` said for the caller; our own functions lack nothing.
+///
+/// # Errors
+/// 403 with `details.permissions`.
+pub fn refuse_lacking(tx: &Tx, lacking: &[String]) -> Result<()> {
+    if lacking.is_empty() || matches!(tx.caller().actor(), Actor::System { .. }) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Forbidden,
+        "You can't grant permissions that you do not hold yourself.",
+    )
+    .with_details(json!({ "permissions": lacking })))
+}
+
+/// 403: nobody changes what they may do themselves.
+pub(crate) fn own_access() -> Error {
+    Error::new(
+        Code::Forbidden,
+        "You can't change your own roles; ask somebody else who may.",
+    )
+}
+
+/// Reads permission codes from a body, and adds what they imply. Each unknown one is rejected.
+pub(crate) fn parse_permissions(
+    validator: &mut Validator,
+    path: &str,
+    codes: &[String],
+) -> BTreeSet<Permission> {
+    if codes.len() > Permission::ALL.len() {
+        validator.reject(
+            path,
+            "too_many",
+            "There are not so many permissions; name each once.",
+        );
+        return BTreeSet::new();
+    }
+    let mut given = Vec::new();
+    for (at, code) in codes.iter().enumerate() {
+        match Permission::parse(code) {
+            Some(permission) => given.push(permission),
+            None => validator.reject(format!("{path}[{at}]"), "unknown", "There is no such permission."),
+        }
+    }
+    Permission::with_implied(&given)
+}
+
+/// What they are called in the database.
+pub(crate) fn codes(permissions: &BTreeSet<Permission>) -> Vec<&'static str> {
+    permissions.iter().map(|permission| permission.code()).collect()
+}
+
+/// A role or group, named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Named {
+    pub id: Uuid,
+    pub code: String,
+    pub name: String,
+}
+
+/// One of the reasons why a user holds a permission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// The role that the user was given, or that the group gives.
+    pub role: Named,
+    /// The role further up the tree that grants the permission, when it is not `role` itself.
+    pub inherited_from: Option<Named>,
+    /// The group that gives the role, when a group does.
+    pub group: Option<Named>,
+}
+
+/// A permission that a user holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldPermission {
+    pub code: String,
+    pub description: String,
+    pub granted_by: Vec<Reason>,
+}
+
+/// All that a user may do, by code, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EffectivePermissions {
+    pub user_id: Uuid,
+    pub permissions: Vec<HeldPermission>,
+}
+
+/// What a user may do and why, as it counts for the user's next request (S12.8).
+///
+/// # Errors
+/// 404 when the company has no such user.
+pub async fn effective(tx: &Tx, user_id: Uuid) -> Result<EffectivePermissions> {
+    let params: db::Params<'_> = &[&tx.tenant().0, &user_id];
+    let (user, rows) = futures::try_join!(tx.query_opt(USER, params), tx.query(EFFECTIVE, params))?;
+    user.ok_or_else(Error::not_found)?;
+    let mut permissions: Vec<HeldPermission> = Vec::new();
+    for row in &rows {
+        let code: String = row.get(0);
+        if permissions.last().is_none_or(|last| last.code != code) {
+            permissions.push(HeldPermission {
+                code,
+                description: row.get(1),
+                granted_by: Vec::new(),
+            });
+        }
+        if let Some(held) = permissions.last_mut() {
+            held.granted_by.push(reason(row));
+        }
+    }
+    Ok(EffectivePermissions { user_id, permissions })
+}
+
+fn reason(row: &Row) -> Reason {
+    let named = |first: usize| Named {
+        id: row.get(first),
+        code: row.get(first + 1),
+        name: row.get(first + 2),
+    };
+    let (role, source) = (named(2), named(5));
+    Reason {
+        inherited_from: (source != role).then_some(source),
+        group: row.get::<_, Option<Uuid>>(8).map(|_| named(8)),
+        role,
+    }
+}
