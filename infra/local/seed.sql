@@ -26,6 +26,10 @@ SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, r.id
 FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin'
 ON CONFLICT DO NOTHING;
 
+INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('team.id')::uuid, 'sales', 'Sales', '2025-01-01Z', '2025-01-01Z')
+ON CONFLICT (tenant_id, id) DO NOTHING;
+
 INSERT INTO sessions (tenant_id, id, user_id, user_agent, ip, created_at, last_used_at, expires_at)
 SELECT pg_temp.demo('tenant.id')::uuid, (s.value ->> 'id')::uuid, pg_temp.demo('user.id')::uuid, 'demo', '127.0.0.1',
        '2025-01-01Z', '2025-01-01Z', '2100-01-01Z'
