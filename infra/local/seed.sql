@@ -12,6 +12,10 @@ INSERT INTO tenants (id, name, slug)
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('tenant.name'), pg_temp.demo('tenant.slug'))
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, slug = excluded.slug, status = 'active';
 
+INSERT INTO tenant_subscription (tenant_id, plan_code, status, started_at, updated_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, 'dev_pro', 'active', '2025-01-01Z', '2025-01-01Z')
+ON CONFLICT (tenant_id) DO UPDATE SET plan_code = excluded.plan_code, status = excluded.status;
+
 INSERT INTO users (tenant_id, id, email, email_norm, full_name, password_hash, email_verified_at)
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, pg_temp.demo('user.email'),
         pg_temp.demo('user.email'), pg_temp.demo('user.full_name'), pg_temp.demo('user.password_hash'), '2025-01-01Z')
@@ -21,6 +25,10 @@ INSERT INTO user_roles (tenant_id, user_id, role_id)
 SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, r.id
 FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin'
 ON CONFLICT DO NOTHING;
+
+INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('team.id')::uuid, 'sales', 'Sales', '2025-01-01Z', '2025-01-01Z')
+ON CONFLICT (tenant_id, id) DO NOTHING;
 
 INSERT INTO sessions (tenant_id, id, user_id, user_agent, ip, created_at, last_used_at, expires_at)
 SELECT pg_temp.demo('tenant.id')::uuid, (s.value ->> 'id')::uuid, pg_temp.demo('user.id')::uuid, 'demo', '127.0.0.1',
@@ -44,6 +52,11 @@ VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('contacts.layla.id')::uuid
         '2025-01-01Z', '2025-01-01Z')
 ON CONFLICT (tenant_id, id) DO UPDATE
 SET first_name = excluded.first_name, last_name = excluded.last_name, name_norm = excluded.name_norm, archived_at = NULL;
+
+INSERT INTO usage_counters (tenant_id, meter, period_start, value, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, 'contacts.count', app.period_start(false, now()), count(*), now()
+FROM contacts c WHERE c.tenant_id = pg_temp.demo('tenant.id')::uuid AND c.archived_at IS NULL
+ON CONFLICT (tenant_id, meter, period_start) DO UPDATE SET value = excluded.value;
 
 INSERT INTO contact_names (tenant_id, word, contact_id)
 SELECT c.tenant_id, word, c.id FROM contacts c, string_to_table(c.name_norm, ' ') AS word

@@ -162,14 +162,21 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
             .map(|row| row.get(0))
             .collect()
     };
-    // Tables without a tenant: the registry of permissions, refinery's history, tenants themselves.
+    // Tables without a tenant: the registry of permissions, the catalogue of plans, refinery's history.
     let unprotected = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1",
     );
     assert_eq!(
         unprotected.await,
-        ["partitioned_tables", "permissions", "refinery_schema_history"]
+        [
+            "entitlement_codes",
+            "partitioned_tables",
+            "permissions",
+            "plan_features",
+            "plans",
+            "refinery_schema_history"
+        ]
     );
     let without_policy = names(
         "SELECT c.relname::text FROM pg_class c WHERE c.relrowsecurity AND NOT EXISTS (
@@ -209,7 +216,8 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     let plain_keys = names(
         "SELECT k.conname::text FROM pg_constraint k
          WHERE k.contype = 'f' AND k.conparentid = 0
-           AND k.confrelid NOT IN ('tenants'::regclass, 'permissions'::regclass, 'roles'::regclass)
+           AND k.confrelid NOT IN ('tenants'::regclass, 'permissions'::regclass, 'roles'::regclass, 'plans'::regclass,
+                                   'entitlement_codes'::regclass)
            AND NOT (SELECT bool_or(a.attname = 'tenant_id') FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))",
     );
     assert_eq!(plain_keys.await, Vec::<String>::new());
@@ -251,6 +259,43 @@ async fn the_permission_registry_is_the_table() {
         .collect();
     declared.sort();
     assert_eq!(seeded, declared);
+}
+
+/// Each plan says something of every feature and limit, and of nothing else.
+#[tokio::test]
+async fn the_entitlement_registry_is_the_catalogue() {
+    let admin = World::new().await.admin_sql().await;
+    let names = async |sql: &str| -> Vec<String> {
+        let rows = admin.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let declared = |codes: &mut dyn Iterator<Item = &'static str>| -> Vec<String> {
+        let mut codes: Vec<String> = codes.map(str::to_owned).collect();
+        codes.sort();
+        codes
+    };
+    let features = declared(&mut kernel::Feature::ALL.iter().map(|feature| feature.code()));
+    let limits = declared(&mut kernel::Limit::ALL.iter().map(|limit| limit.code()));
+    let kind = async |kind: &str| {
+        let mut codes = names(&format!(
+            "SELECT code FROM entitlement_codes WHERE kind = '{kind}'"
+        ))
+        .await;
+        codes.sort();
+        codes
+    };
+    assert_eq!(kind("feature").await, features);
+    assert_eq!(kind("limit").await, limits);
+    for plan in ["dev_free", "dev_pro"] {
+        let mut said = names(&format!(
+            "SELECT feature_code FROM plan_features WHERE plan_code = '{plan}'"
+        ))
+        .await;
+        said.sort();
+        let mut wanted = [features.clone(), limits.clone()].concat();
+        wanted.sort();
+        assert_eq!(said, wanted, "{plan}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub struct App {
     pub bucket: Bucket,
     /// Where people open the system: links in messages begin with it. No trailing slash.
     pub app_url: Arc<str>,
+    /// Whether this is a developer's environment, where plans may be tried out.
+    pub is_dev: bool,
 }
 
 #[must_use]
@@ -53,6 +55,7 @@ impl App {
             web: Web::from_config(&env, &secrets, clock)?,
             bucket: cloud.bucket(setting("BUCKET")?),
             app_url: setting("APP_URL")?.trim_end_matches('/').into(),
+            is_dev: matches!(env.optional("M3_ENV"), Some("local" | "dev")),
         })
     }
 }

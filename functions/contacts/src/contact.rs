@@ -27,7 +27,8 @@ pub async fn list(
 /// Creates a contact.
 ///
 /// A phone number or e-mail address belongs to one contact of a company: a second one with it is
-/// refused with 409 `DUPLICATE`, naming the first.
+/// refused with 409 `DUPLICATE`, naming the first. Counts against `contacts.max`: 422 `LIMIT_REACHED`
+/// when the plan holds no more.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,

@@ -105,6 +105,15 @@ fn identities(tenants: i32) -> String {
             "sessions (tenant_id, id, user_id, created_at, last_used_at, expires_at)
              SELECT {tenant}, {session}, {user}, now(), now(), now() + interval '30 days'"
         ),
+        format!(
+            "tenant_subscription (tenant_id, plan_code, status, started_at, updated_at)
+             SELECT {tenant}, 'dev_pro', 'active', now(), now()"
+        ),
+        // more contacts are made than any plan holds
+        format!(
+            "entitlement_overrides (tenant_id, scope, scope_id, code, created_at, updated_at)
+             SELECT {tenant}, 'tenant', {tenant}, 'contacts.max', now(), now()"
+        ),
     ];
     tables
         .map(|table| format!("INSERT INTO {table} FROM generate_series(1, {tenants}) AS n;"))

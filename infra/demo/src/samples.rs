@@ -3,6 +3,7 @@
 
 mod api;
 mod http;
+mod plan;
 mod queues;
 mod webhooks;
 

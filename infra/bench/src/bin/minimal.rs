@@ -57,6 +57,7 @@ const CREATE: &str = "WITH contact AS (
     VALUES ($1, $2, $6, $8, 'phone', $9, $10, $11, true, true)";
 const PUBLISH: &str = "INSERT INTO event_outbox (tenant_id, id, type, entity_id, payload, created_at)
     VALUES ($1, $2, 'contact.created', $3, '{}', $4)";
+const CONSUME: &str = "SELECT app.consume($1, $2, 'contacts.max', 1, $3)";
 const CLAIM_EVENT: &str =
     "INSERT INTO webhook_event_keys (tenant_id, provider, account_key, external_event_id, created_at)
     VALUES ($1, 'meta', $2, $3, $4) ON CONFLICT DO NOTHING";
@@ -86,6 +87,7 @@ struct Session {
     get: Statement,
     create: Statement,
     publish: Statement,
+    consume: Statement,
     claim_event: Statement,
     keep_webhook: Statement,
 }
@@ -201,6 +203,7 @@ impl Session {
             get: client.prepare(GET).await?,
             create: client.prepare(CREATE).await?,
             publish: client.prepare(PUBLISH).await?,
+            consume: client.prepare(CONSUME).await?,
             claim_event: client.prepare(CLAIM_EVENT).await?,
             keep_webhook: client.prepare(KEEP_WEBHOOK).await?,
             client,
@@ -381,12 +384,14 @@ async fn create(
         &masked,
     ];
     let event: Params<'_, 4> = [&tenant, &event_id, &id, &now];
+    let consumed: Params<'_, 3> = [&tenant, &claims.sub, &now];
     let session = app.session();
     try_join!(
         session.client.batch_execute("BEGIN"),
         session.enter(&app, &claims, "contact.create"),
         session.client.execute(&session.create, &params),
         session.client.execute(&session.publish, &event),
+        session.client.execute(&session.consume, &consumed),
         session.client.batch_execute("COMMIT"),
     )
     .map_err(failed)?;

@@ -7,7 +7,7 @@ use db::{Row, Sql, Tx};
 use futures::future::try_join3;
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Code, Email, Error, Page, PageRequest, Patch, Phone, Result, Validator, text};
+use kernel::{Code, Email, Error, Limit, Page, PageRequest, Patch, Phone, Result, Validator, text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -160,10 +160,12 @@ const ARCHIVE: &str = "WITH freed AS (
 /// Makes a contact, or says which one has its phone or e-mail already.
 ///
 /// # Errors
-/// 409 `DUPLICATE` naming the other contact; 404 when the owner is not a user of the company.
+/// 409 `DUPLICATE` naming the other contact; 404 when the owner is not a user of the company; 422
+/// `LIMIT_REACHED` when the plan holds no more contacts.
 pub async fn insert(tx: &Tx, new: &NewContact) -> Result<Contact> {
     let (id, now) = (tx.clock().id(), tx.clock().now());
-    let channels = insert_row(tx, id, new, now).await?;
+    let counted = entitlements::consume(tx, Limit::ContactsMax, 1);
+    let channels = insert_row(tx, id, new, now, counted).await?;
     let channels = new
         .channels
         .iter()
@@ -184,7 +186,13 @@ pub async fn insert(tx: &Tx, new: &NewContact) -> Result<Contact> {
     })
 }
 
-async fn insert_row(tx: &Tx, id: Uuid, new: &NewContact, now: Timestamp) -> Result<channel::Columns> {
+async fn insert_row(
+    tx: &Tx,
+    id: Uuid,
+    new: &NewContact,
+    now: Timestamp,
+    counted: impl Future<Output = Result<()>>,
+) -> Result<channel::Columns> {
     let tenant = tx.tenant();
     let columns = NewChannel::columns(&new.channels, tx.sealer(), tenant, || tx.clock().id())?;
     let full_name = full_name(&new.first_name, new.last_name.as_deref());
@@ -212,9 +220,10 @@ async fn insert_row(tx: &Tx, id: Uuid, new: &NewContact, now: Timestamp) -> Resu
         &columns.opt_in_sources,
     ];
     let created = json!({ "source": new.source });
-    let (inserted, ()) = futures::try_join!(
+    let (inserted, (), ()) = futures::try_join!(
         tx.query_one(INSERT, &params),
-        event::publish(tx, "contact.created", id, &created)
+        event::publish(tx, "contact.created", id, &created),
+        counted
     )?;
     if inserted.get::<_, i64>(0) == i64::try_from(columns.ids.len()).unwrap_or(i64::MAX) {
         return Ok(columns);
@@ -372,9 +381,10 @@ pub async fn update(tx: &Tx, contact: &Contact) -> Result<()> {
 pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
     let (payload, tenant, now) = (json!({}), tx.tenant().0, tx.clock().now());
     let params: [&(dyn db::ToSql + Sync); 3] = [&tenant, &id, &now];
-    let (archived, ()) = futures::try_join!(
+    let (archived, (), ()) = futures::try_join!(
         tx.execute(ARCHIVE, &params),
         event::publish(tx, "contact.deleted", id, &payload),
+        entitlements::release(tx, Limit::ContactsMax, 1),
     )?;
     if archived == 0 {
         Err(Error::not_found())
@@ -412,7 +422,8 @@ pub async fn find_or_create_by_phone(
     }
     let new = NewContact::from_inbound(phone, profile_name);
     let id = tx.clock().id();
-    insert_row(tx, id, &new, now).await?;
+    // Counted, and never refused: what somebody wrote to us is not lost because the plan is full.
+    insert_row(tx, id, &new, now, entitlements::count(tx, Limit::ContactsMax, 1)).await?;
     Ok(id)
 }
 

@@ -42,6 +42,7 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
         "M3410" => Error::new(Code::Conflict, "The role tree would have a cycle."),
         "M3411" => Error::new(Code::LimitReached, "A role tree holds at most 500 edges.")
             .with_details(json!({ "key": "roles.hierarchy", "limit": 500 })),
+        "M3L01" => limit_reached(said.detail()),
         "M3I02" => Error::new(
             Code::Conflict,
             "A request with this Idempotency-Key is being answered; try again in a moment.",
@@ -72,6 +73,18 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             | SqlState::CANNOT_CONNECT_NOW => Error::unavailable(described),
             _ => Error::internal(described),
         },
+    }
+}
+
+/// The one error whose detail is ours and not Postgres': `{"key", "limit", "used"}`.
+fn limit_reached(detail: Option<&str>) -> Error {
+    let reached = Error::new(
+        Code::LimitReached,
+        "Your plan's limit is reached; remove something, or have the limit raised.",
+    );
+    match detail.and_then(|detail| serde_json::from_str(detail).ok()) {
+        Some(details) => reached.with_details(details),
+        None => reached,
     }
 }
 

@@ -16,6 +16,12 @@ macro_rules! registry {
             pub fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
             }
+
+            /// The one with this code.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)+ _ => None }
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -39,7 +45,7 @@ registry! {
         CampaignWhatsappEnabled = "campaign.whatsapp.enabled",
         ContactsCustomFields = "contacts.customFields",
         ContactsPrivateRecords = "contacts.privateRecords",
-        CustomSqlMetric = "custom.sqlMetric",
+        DashboardCustomSql = "dashboard.customSQL",
         DashboardCustomize = "dashboard.customize",
         DashboardShare = "dashboard.share",
         DashboardSnapshotScheduling = "dashboard.snapshotScheduling",
@@ -70,21 +76,28 @@ registry! {
 registry! {
     /// How much of something a plan includes.
     Limit {
+        ApiRequestsPerMinuteMax = "api.requestsPerMinute.max",
         ApprovalsPoliciesMax = "approvals.policies.max",
+        AutomationsMax = "automations.max",
         CampaignRecipientsMax = "campaign.recipients.max",
+        CampaignsActiveMax = "campaigns.active.max",
         CompaniesMax = "companies.max",
         ContactsMax = "contacts.max",
         CustomFieldsMax = "customFields.max",
         DashboardSharedLayoutsMax = "dashboard.sharedLayouts.max",
         DashboardWidgetsMax = "dashboard.widgets.max",
         DealsMax = "deals.max",
+        FilesBytesMax = "files.bytes.max",
         GroupsMax = "groups.max",
+        ImportsRowsMax = "imports.rows.max",
         LeadsMax = "leads.max",
         MapsOverlaysMax = "maps.overlays.max",
         MapsShapesMax = "maps.shapes.max",
         PipelinesMax = "pipelines.max",
         RolesMax = "roles.max",
         SmsMonthlyCap = "sms.monthlyCap",
+        SmsPerMinuteMax = "sms.perMinute.max",
+        StorageGbMax = "storage.gb.max",
         TasksMax = "tasks.max",
         TelemarketingCampaignsMax = "telemarketing.campaigns.max",
         TelemarketingConcurrentCallsMax = "telemarketing.concurrentCalls.max",
@@ -92,5 +105,6 @@ registry! {
         UnitsMax = "units.max",
         UsersMax = "users.max",
         WhatsappMonthlyCap = "whatsapp.monthlyCap",
+        WhatsappPerMinuteMax = "whatsapp.perMinute.max",
     }
 }

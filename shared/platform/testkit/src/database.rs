@@ -45,17 +45,24 @@ impl TestDb {
         Caller::verified_user(tenant, user_id, session_id, None, kernel::Origin::default())
     }
 
-    /// A new tenant without users.
+    /// A new tenant without users, on `dev_pro` and with as many seats as a test may need.
     ///
     /// # Panics
     /// When the database refuses.
     pub async fn tenant(&self) -> TenantId {
         let tenant = TenantId(self.db.clock().id());
         let insert = "INSERT INTO tenants (id, name, slug) VALUES ($1, 'Test', $2)";
+        let subscribe =
+            "UPDATE tenant_subscription SET plan_code = 'dev_pro', status = 'active' WHERE tenant_id = $1";
+        let seats =
+            "INSERT INTO entitlement_overrides (tenant_id, scope, scope_id, code, created_at, updated_at)
+             VALUES ($1, 'tenant', $1, 'users.max', now(), now())";
         let (caller, slug) = (Self::system(tenant), format!("test-{tenant}"));
-        let write = self
-            .db
-            .write(&caller, async |tx| tx.execute(insert, &[&tenant.0, &slug]).await);
+        let write = self.db.write(&caller, async |tx| {
+            tx.execute(insert, &[&tenant.0, &slug]).await?;
+            tx.execute(subscribe, &[&tenant.0]).await?;
+            tx.execute(seats, &[&tenant.0]).await
+        });
         write.await.expect("a tenant can be made");
         tenant
     }

@@ -1,0 +1,96 @@
+//! Seats (S12.4). Somebody active or invited takes one, unless `read_only` is all they hold, directly
+//! or through groups; suspended and deactivated people take none.
+//!
+//! Nothing here gives or takes a seat: triggers on users, roles and groups do, when a transaction
+//! commits, so that 422 `LIMIT_REACHED` with key `users.max` is what COMMIT answers when there is none
+//! left. Whoever takes the last one also writes `tenant.seat.limit_reached`, as an event and an audit line.
+
+use db::{Row, Tx};
+use kernel::{Limit, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How the company's seats are used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seats {
+    /// Active and invited people with a seat.
+    pub used: i64,
+    /// Null when unlimited.
+    pub allowed: Option<i64>,
+    /// Null when unlimited.
+    pub available: Option<i64>,
+    /// Of those used, by people who are active.
+    pub active: i64,
+    /// Of those used, by people who were invited and have not answered.
+    pub pending_invites: i64,
+    /// Active and invited people who only look, and take no seat.
+    pub without_seat: i64,
+    /// Seats by role; who has several counts in each.
+    pub by_role: Vec<SeatsOf>,
+    /// Seats by group; who is in several counts in each.
+    pub by_group: Vec<SeatsOf>,
+}
+
+/// The seats of a role's holders or a group's members.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeatsOf {
+    pub id: Uuid,
+    pub code: String,
+    pub name: String,
+    pub used: i64,
+}
+
+const USED: &str = "SELECT count(*) FILTER (WHERE s.user_id IS NOT NULL AND u.status = 'active') AS active,
+            count(*) FILTER (WHERE s.user_id IS NOT NULL AND u.status = 'invited') AS invited,
+            count(*) FILTER (WHERE s.user_id IS NULL) AS without_seat,
+            app.limit_of($1, NULL, $2, $3) AS allowed
+     FROM users u LEFT JOIN seats s ON s.tenant_id = u.tenant_id AND s.user_id = u.id
+     WHERE u.tenant_id = $1 AND u.status IN ('active', 'invited')";
+
+const BY_ROLE: &str = "SELECT r.id, r.code, r.name, count(*) AS used
+     FROM seats s JOIN user_roles ur ON ur.tenant_id = s.tenant_id AND ur.user_id = s.user_id
+     JOIN roles r ON r.id = ur.role_id
+     WHERE s.tenant_id = $1 GROUP BY r.id, r.code, r.name ORDER BY count(*) DESC, r.code, r.id LIMIT 500";
+
+const BY_GROUP: &str = "SELECT g.id, g.code, g.name, count(*) AS used
+     FROM seats s JOIN group_members m ON m.tenant_id = s.tenant_id AND m.user_id = s.user_id
+     JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+     WHERE s.tenant_id = $1 GROUP BY g.id, g.code, g.name ORDER BY count(*) DESC, g.code, g.id LIMIT 500";
+
+/// How the seats are used now.
+///
+/// # Errors
+/// As the database fails.
+pub async fn overview(tx: &Tx) -> Result<Seats> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    let users_max = Limit::UsersMax.code();
+    let params: [&(dyn db::ToSql + Sync); 3] = [&tenant, &users_max, &now];
+    let only: [&(dyn db::ToSql + Sync); 1] = [&tenant];
+    let (counted, by_role, by_group) = futures::try_join!(
+        tx.query_one(USED, &params),
+        tx.query(BY_ROLE, &only),
+        tx.query(BY_GROUP, &only)
+    )?;
+    let (active, pending_invites): (i64, i64) = (counted.get("active"), counted.get("invited"));
+    let (used, allowed): (i64, Option<i64>) = (active + pending_invites, counted.get("allowed"));
+    Ok(Seats {
+        used,
+        allowed,
+        available: allowed.map(|allowed| (allowed - used).max(0)),
+        active,
+        pending_invites,
+        without_seat: counted.get("without_seat"),
+        by_role: by_role.iter().map(part).collect(),
+        by_group: by_group.iter().map(part).collect(),
+    })
+}
+
+fn part(row: &Row) -> SeatsOf {
+    SeatsOf {
+        id: row.get("id"),
+        code: row.get("code"),
+        name: row.get("name"),
+        used: row.get("used"),
+    }
+}

@@ -1,0 +1,12 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on panics"
+)]
+//! Plans, overrides, limits and seats against a real Postgres, under the races that they must survive.
+
+mod limits;
+mod plans;
+mod seats;
+mod support;
