@@ -14,6 +14,10 @@ async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
     let world = &stack.world;
     vec![
         (
+            admin_function::routes().endpoints().to_vec(),
+            crate::admin_access::setup::function(world),
+        ),
+        (
             auth_function::routes().endpoints().to_vec(),
             auth_service(world).await,
         ),
@@ -33,6 +37,14 @@ async fn auth_service(world: &World) -> Api {
 /// A body that gets past parsing, for endpoints that take one.
 fn body(endpoint: &Endpoint) -> serde_json::Value {
     match (endpoint.method.as_str(), endpoint.path) {
+        ("POST", "/v1/admin/roles" | "/v1/admin/groups") => json!({ "name": "A" }),
+        ("PUT", "/v1/admin/roles/{id}/permissions") => json!({ "permissions": [] }),
+        ("POST", "/v1/admin/roles/hierarchy") => {
+            json!({ "parent_role_id": testkit::unique(), "child_role_id": testkit::unique() })
+        }
+        ("POST", "/v1/admin/groups/{id}/members") => json!({ "user_ids": [testkit::unique()] }),
+        ("POST", "/v1/admin/users/{id}/roles") => json!({ "assign": ["staff"] }),
+        ("POST", "/v1/admin/api-keys") => json!({ "name": "A", "scopes": ["contact.read"] }),
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
@@ -40,8 +52,19 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
     }
 }
 
+/// What an endpoint needs behind its path to get past parsing.
+fn query(endpoint: &Endpoint) -> String {
+    match (endpoint.method.as_str(), endpoint.path) {
+        ("DELETE", "/v1/admin/roles/hierarchy") => {
+            format!("?parent_role_id={0}&child_role_id={0}", testkit::unique())
+        }
+        ("DELETE", "/v1/admin/groups/{id}/members") => format!("?user_id={}", testkit::unique()),
+        _ => String::new(),
+    }
+}
+
 async fn call(api: &Api, endpoint: &Endpoint, login: Option<&Login>) -> crate::support::Answer {
-    let path = endpoint.path.replace("{id}", &testkit::unique().to_string());
+    let path = endpoint.path.replace("{id}", &testkit::unique().to_string()) + &query(endpoint);
     let method = endpoint.method.as_str();
     if let Some(login) = login {
         return api.json(login, method, &path, &[], &body(endpoint)).await;
@@ -96,7 +119,7 @@ async fn an_id_that_nobody_has_is_404_everywhere() {
             call(&api, endpoint, Some(&me))
                 .await
                 .expect_code(404, "NOT_FOUND");
-            let no_id = endpoint.path.replace("{id}", "not-an-id");
+            let no_id = endpoint.path.replace("{id}", "not-an-id") + &query(endpoint);
             api.json(&me, endpoint.method.as_str(), &no_id, &[], &body(endpoint))
                 .await
                 .expect_code(404, "NOT_FOUND");
