@@ -194,6 +194,29 @@ async fn a_key_is_made_only_with_what_its_maker_holds_and_a_key_makes_none_beyon
         assert!(company.may_read_contacts(&program(text(&made, "token"))).await);
         assert_ne!(made["created_by"], Value::Null, "a person answers for it");
     }
+    let body = json!({ "name": "K", "scopes": ["apikeys.manage"], "expires_at": "2090-01-01T00:00:00Z" });
+    let brief = company.api.post(&company.me, KEYS, &body).await.expect(201);
+    for wanted in [
+        Value::Null,
+        json!("2095-01-01T00:00:00Z"),
+        json!("2085-01-01T00:00:00Z"),
+    ] {
+        let body = json!({ "name": "K", "scopes": ["apikeys.manage"], "expires_at": wanted });
+        let made = company
+            .api
+            .post(&program(text(&brief, "token")), KEYS, &body)
+            .await
+            .expect(201);
+        let expected = if wanted == "2085-01-01T00:00:00Z" {
+            &wanted
+        } else {
+            &brief["expires_at"]
+        };
+        assert_eq!(
+            &made["expires_at"], expected,
+            "no key outlives the one that made it"
+        );
+    }
 }
 
 #[tokio::test]
@@ -268,6 +291,7 @@ async fn only_a_super_admin_makes_and_unmakes_super_admins() {
         company.world.user("admin").await,
         company.world.user("staff").await,
     );
+    let second = company.world.admin().await;
     let everything: Vec<&str> = kernel::Permission::ALL
         .iter()
         .filter(|permission| !kernel::Permission::SELF_SERVICE.contains(permission))
@@ -283,7 +307,7 @@ async fn only_a_super_admin_makes_and_unmakes_super_admins() {
             refused(api.post(login, &roles_of(&user), &body).await);
         }
         refused(
-            api.post(login, &roles_of(me), &json!({ "remove": ["super_admin"] }))
+            api.post(login, &roles_of(&second), &json!({ "remove": ["super_admin"] }))
                 .await,
         );
     }
@@ -328,7 +352,7 @@ async fn the_last_super_admin_stays_one() {
     let db = &company.world.test.db;
     let demoted = db
         .write(&system, async |tx| {
-            identity::user_role::change(&tx, me.user_id, &change).await
+            Box::pin(identity::user_role::change(&tx, me.user_id, &change)).await
         })
         .await;
     assert_eq!(demoted.unwrap_err().code(), kernel::Code::Conflict);

@@ -50,7 +50,7 @@ async fn two_super_admins_who_demote_each_other_leave_one() {
     let demote = async |by: &crate::support::Login, whom: uuid::Uuid| {
         let caller = TestDb::user(tenant, by.user_id, by.session_id);
         db.write(&caller, async |tx| {
-            user_role::change(&tx, whom, &change).await?;
+            Box::pin(user_role::change(&tx, whom, &change)).await?;
             barrier.wait().await;
             Ok(())
         })

@@ -1,7 +1,6 @@
 //! Roles and what they grant.
 
 use super::setup::{Company, GROUPS, ROLES, edge_path, fields, id, of, text};
-use crate::support::World;
 use kernel::Permission;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -412,7 +411,9 @@ async fn the_database_lets_nobody_write_into_a_system_role_or_give_a_strangers()
 
 #[tokio::test]
 async fn the_registry_and_the_tables_agree_on_what_comes_with_what() {
-    let admin = World::new().await.admin_sql().await;
+    let company = Company::new().await;
+    company.role(&["contact.read"]).await;
+    let admin = company.world.admin_sql().await;
     let rows = admin
         .query("SELECT code FROM permissions WHERE self_service", &[])
         .await
@@ -428,7 +429,7 @@ async fn the_registry_and_the_tables_agree_on_what_comes_with_what() {
         let lacking: i64 = admin
             .query_one(
                 "SELECT count(*) FROM role_permissions given CROSS JOIN unnest($2::text[]) AS implied (code)
-                 WHERE given.permission_code = $1 AND NOT EXISTS (
+                 WHERE given.tenant_id IS NULL AND given.permission_code = $1 AND NOT EXISTS (
                      SELECT FROM role_permissions rp WHERE rp.role_id = given.role_id AND rp.permission_code = implied.code)",
                 &[&permission.code(), &implied],
             )
@@ -439,9 +440,10 @@ async fn the_registry_and_the_tables_agree_on_what_comes_with_what() {
     }
     let without: i64 = admin
         .query_one(
-            "SELECT count(*) FROM roles r CROSS JOIN permissions p WHERE p.self_service AND NOT EXISTS (
+            "SELECT count(*) FROM roles r CROSS JOIN permissions p
+             WHERE (r.tenant_id IS NULL OR r.tenant_id = $1) AND p.self_service AND NOT EXISTS (
                  SELECT FROM role_permissions rp WHERE rp.role_id = r.id AND rp.permission_code = p.code)",
-            &[],
+            &[&company.world.tenant.0],
         )
         .await
         .unwrap()
