@@ -87,4 +87,40 @@ SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('conversation.id')::uuid, '
        decode(pg_temp.demo('conversation.peer_sealed'), 'hex'), decode(pg_temp.demo('conversation.peer_hash'), 'hex'),
        pg_temp.demo('contacts.layla.phone_masked'), '2025-01-01Z', '2025-01-01Z', '2025-01-01Z'
 ON CONFLICT (tenant_id, id) DO NOTHING;
+
+-- Access: a colleague without a password, roles, groups, and keys whose secrets nobody knows.
+INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('access.colleague.id')::uuid, pg_temp.demo('access.colleague.email'),
+        pg_temp.demo('access.colleague.email'), pg_temp.demo('access.colleague.full_name'), '2025-01-01Z')
+ON CONFLICT (tenant_id, id) DO UPDATE SET status = 'active';
+
+INSERT INTO roles (tenant_id, id, code, name, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'id')::uuid, 'demo_' || r.key, 'Demo ' || r.key, '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('access.roles')::jsonb) r
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = '';
+INSERT INTO role_permissions (tenant_id, role_id, permission_code)
+SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'id')::uuid, p.code
+FROM jsonb_each(pg_temp.demo('access.roles')::jsonb) r, permissions p WHERE p.self_service OR p.code = 'contact.read'
+ON CONFLICT DO NOTHING;
+DELETE FROM role_hierarchy
+WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND child_role_id = pg_temp.demo('access.roles.senior.id')::uuid;
+INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('access.roles.agent.id')::uuid,
+        pg_temp.demo('access.roles.junior.id')::uuid, '2025-01-01Z')
+ON CONFLICT DO NOTHING;
+
+INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (g.value ->> 'id')::uuid, 'demo_' || g.key, 'Demo ' || g.key, '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('access.groups')::jsonb) g
+ON CONFLICT (tenant_id, id) DO UPDATE SET name = excluded.name, description = '', is_active = true;
+INSERT INTO group_members (tenant_id, group_id, user_id, added_at)
+VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('access.groups.support.id')::uuid,
+        pg_temp.demo('access.colleague.id')::uuid, '2025-01-01Z')
+ON CONFLICT DO NOTHING;
+
+INSERT INTO api_keys (tenant_id, id, name, prefix, secret_hash, scopes, created_by, created_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (k.value ->> 'id')::uuid, 'Demo ' || k.key, 'm3k_demo', sha256(gen_random_uuid()::text::bytea),
+       '{contact.read}', pg_temp.demo('user.id')::uuid, '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('access.api_keys')::jsonb) k
+ON CONFLICT (tenant_id, id) DO UPDATE SET revoked_at = NULL;
 COMMIT;

@@ -39,6 +39,14 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
     match (endpoint.method.as_str(), endpoint.path) {
         ("PUT", path) if path.contains("/overrides/") => json!({ "overrides": [] }),
         ("POST", "/v1/admin/plan/preview") => json!({ "plan": "dev_free" }),
+        ("POST", "/v1/admin/roles" | "/v1/admin/groups") => json!({ "name": "A" }),
+        ("PUT", "/v1/admin/roles/{id}/permissions") => json!({ "permissions": [] }),
+        ("POST", "/v1/admin/roles/hierarchy") => {
+            json!({ "parent_role_id": testkit::unique(), "child_role_id": testkit::unique() })
+        }
+        ("POST", "/v1/admin/groups/{id}/members") => json!({ "user_ids": [testkit::unique()] }),
+        ("POST", "/v1/admin/users/{id}/roles") => json!({ "assign": ["staff"] }),
+        ("POST", "/v1/admin/api-keys") => json!({ "name": "A", "scopes": ["contact.read"] }),
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
@@ -46,11 +54,15 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
     }
 }
 
-/// The query without which an endpoint can't be called.
+/// What an endpoint needs behind its path to get past parsing.
 fn query(endpoint: &Endpoint) -> String {
-    match endpoint.path {
-        "/v1/admin/entitlements/overrides/group" => format!("?group_id={}", testkit::unique()),
-        "/v1/admin/entitlements/overrides/user" => format!("?user_id={}", testkit::unique()),
+    match (endpoint.method.as_str(), endpoint.path) {
+        (_, "/v1/admin/entitlements/overrides/group") => format!("?group_id={}", testkit::unique()),
+        (_, "/v1/admin/entitlements/overrides/user") => format!("?user_id={}", testkit::unique()),
+        ("DELETE", "/v1/admin/roles/hierarchy") => {
+            format!("?parent_role_id={0}&child_role_id={0}", testkit::unique())
+        }
+        ("DELETE", "/v1/admin/groups/{id}/members") => format!("?user_id={}", testkit::unique()),
         _ => String::new(),
     }
 }
@@ -111,7 +123,7 @@ async fn an_id_that_nobody_has_is_404_everywhere() {
             call(&api, endpoint, Some(&me))
                 .await
                 .expect_code(404, "NOT_FOUND");
-            let no_id = endpoint.path.replace("{id}", "not-an-id");
+            let no_id = endpoint.path.replace("{id}", "not-an-id") + &query(endpoint);
             api.json(&me, endpoint.method.as_str(), &no_id, &[], &body(endpoint))
                 .await
                 .expect_code(404, "NOT_FOUND");

@@ -75,7 +75,7 @@ fn literals(tokens: TokenStream, found: &mut impl FnMut(String)) {
 }
 
 /// The lists, as `Sql` builds them, with the index that each sort must come from.
-const LISTS: [(&str, &str); 5] = [
+const LISTS: [(&str, &str); 9] = [
     (
         "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
         "contacts_by_age",
@@ -95,6 +95,22 @@ const LISTS: [(&str, &str); 5] = [
     (
         "SELECT a.id FROM channel_accounts a WHERE a.tenant_id = $1 AND a.deleted_at IS NULL AND (a.created_at, a.id) < ($2::timestamptz, $3::uuid) ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
         "channel_accounts_by_age",
+    ),
+    (
+        "SELECT g.id FROM groups g WHERE g.tenant_id = $1 AND (g.created_at, g.id) < ($2::timestamptz, $3::uuid) ORDER BY g.created_at DESC, g.id DESC LIMIT $4",
+        "groups_by_age",
+    ),
+    (
+        "SELECT g.id FROM groups g WHERE g.tenant_id = $1 AND (g.name, g.id) > ($2::text, $3::uuid) ORDER BY g.name, g.id LIMIT $4",
+        "groups_by_name",
+    ),
+    (
+        "SELECT m.id FROM (SELECT gm.tenant_id, gm.group_id, gm.user_id AS id, gm.added_at FROM group_members gm) m WHERE m.tenant_id = $1 AND m.group_id = '00000000-0000-0000-0000-000000000000' AND (m.added_at, m.id) < ($2::timestamptz, $3::uuid) ORDER BY m.added_at DESC, m.id DESC LIMIT $4",
+        "group_members_by_age",
+    ),
+    (
+        "SELECT k.id FROM api_keys k WHERE k.tenant_id = $1 AND (k.created_at, k.id) < ($2::timestamptz, $3::uuid) ORDER BY k.created_at DESC, k.id DESC LIMIT $4",
+        "api_keys_by_age",
     ),
 ];
 

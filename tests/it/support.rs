@@ -245,6 +245,10 @@ impl Api {
         self.json(login, "PATCH", path, &[], body).await
     }
 
+    pub async fn put(&self, login: &Login, path: &str, body: &Value) -> Answer {
+        self.json(login, "PUT", path, &[], body).await
+    }
+
     pub async fn delete(&self, login: &Login, path: &str) -> Answer {
         let bearer = format!("Bearer {}", login.token);
         self.call("DELETE", path, &[("authorization", &bearer)], Body::empty())

@@ -1,6 +1,7 @@
 //! The files of events/: `<function>-<what>.json`, each an event as Lambda hands it to the function,
 //! with tokens and signatures that hold on every local stack that is freshly seeded.
 
+mod access;
 mod api;
 mod http;
 mod plan;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 17] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -17,6 +17,7 @@ const PERSONAL: [&str; 16] = [
     "violet tram lantern",
     "Bearer ",
     "m3r_",
+    "m3k_",
     "eyJ",
     "EAAG-",
     "app-secret",

@@ -25,7 +25,7 @@ pub async fn list(
 ///
 /// The answer is the only one that shows its token; a repetition with the same `Idempotency-Key`
 /// repeats that answer for 24 hours. `scopes` are permissions that the caller holds; others are
-/// refused with 403, listed in `details.permissions`.
+/// refused with 403, listed in `details.permissions`. A key that a key makes expires with it.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,

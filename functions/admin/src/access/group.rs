@@ -116,7 +116,7 @@ pub async fn add_members(
     let added = app
         .db
         .write(&caller, async |tx| {
-            group_member::add(&tx, path.id, &user_ids).await
+            Box::pin(group_member::add(&tx, path.id, &user_ids)).await
         })
         .await?;
     Ok(Created(added))

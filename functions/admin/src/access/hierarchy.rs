@@ -33,7 +33,7 @@ pub async fn add(
 ) -> Result<Created<Edge>> {
     let added = app
         .db
-        .write(&caller, async |tx| role_tree::add(&tx, body).await)
+        .write(&caller, async |tx| Box::pin(role_tree::add(&tx, body)).await)
         .await?;
     Ok(Created(added))
 }

@@ -8,7 +8,7 @@ pub mod role;
 pub mod user_role;
 
 use crate::App;
-use kernel::Permission as P;
+use kernel::{Feature, Permission as P};
 use web::Routes;
 
 pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
@@ -17,17 +17,17 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         .post("/v1/admin/roles", P::RolesManage, role::create)
         .get(
             "/v1/admin/roles/hierarchy",
-            P::RolesHierarchyManage,
+            (P::RolesHierarchyManage, Feature::RbacRoleHierarchy),
             hierarchy::list,
         )
         .post(
             "/v1/admin/roles/hierarchy",
-            P::RolesHierarchyManage,
+            (P::RolesHierarchyManage, Feature::RbacRoleHierarchy),
             hierarchy::add,
         )
         .delete(
             "/v1/admin/roles/hierarchy",
-            P::RolesHierarchyManage,
+            (P::RolesHierarchyManage, Feature::RbacRoleHierarchy),
             hierarchy::remove,
         )
         .get("/v1/admin/roles/{id}", P::RoleRead, role::get)
@@ -44,23 +44,27 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
             permission::replace,
         )
         .get("/v1/admin/groups", P::GroupsManage, group::list)
-        .post("/v1/admin/groups", P::GroupsManage, group::create)
+        .post(
+            "/v1/admin/groups",
+            (P::GroupsManage, Feature::RbacGroups),
+            group::create,
+        )
         .get("/v1/admin/groups/{id}", P::GroupsManage, group::get)
         .patch("/v1/admin/groups/{id}", P::GroupsManage, group::update)
         .delete("/v1/admin/groups/{id}", P::GroupsManage, group::delete)
         .get(
             "/v1/admin/groups/{id}/members",
-            P::GroupsMembersManage,
+            (P::GroupsMembersManage, Feature::RbacGroups),
             group::members,
         )
         .post(
             "/v1/admin/groups/{id}/members",
-            P::GroupsMembersManage,
+            (P::GroupsMembersManage, Feature::RbacGroups),
             group::add_members,
         )
         .delete(
             "/v1/admin/groups/{id}/members",
-            P::GroupsMembersManage,
+            (P::GroupsMembersManage, Feature::RbacGroups),
             group::remove_member,
         )
         .post("/v1/admin/users/{id}/roles", P::RoleAssign, user_role::change)

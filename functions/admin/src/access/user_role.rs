@@ -18,7 +18,9 @@ pub async fn change(
     let change = body.parse()?;
     let changed = app
         .db
-        .write(&caller, async |tx| user_role::change(&tx, path.id, &change).await)
+        .write(&caller, async |tx| {
+            Box::pin(user_role::change(&tx, path.id, &change)).await
+        })
         .await?;
     Ok(Json(changed))
 }

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 
 pub(super) const OK: Expected = Expected::Statuses(&[200], &[200]);
 /// Of what is made once: the same answer while its key is remembered (24 hours), and 409 later.
-const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
+pub(super) const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
 /// Gone is gone.
-const DELETED: Expected = Expected::Statuses(&[204], &[404]);
+pub(super) const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 
 /// One line of the table: function, what, method, path with query, body, what is expected.
 pub(super) type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
 
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
+    lines.extend(super::access::lines(demo)?);
     lines.extend(contacts(demo)?);
     lines.extend(plan::lines(demo)?);
     lines.extend(me());

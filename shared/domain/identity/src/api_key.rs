@@ -23,7 +23,8 @@ pub static SORTS: &[Sort] = &[Sort {
 const INSERT: &str = "WITH made AS (
          INSERT INTO api_keys (tenant_id, id, name, prefix, secret_hash, scopes, created_by, created_at, expires_at)
          SELECT $1, $2, $3, $4, $5, $6::text[],
-                coalesce($9, (SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10)), $7, $8
+                coalesce($9, (SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10)), $7,
+                least($8, (SELECT k.expires_at FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10))
          RETURNING *
      )
      SELECT made.*, app.permissions_lacking($1, $9, $10, $6) AS lacking FROM made";
@@ -108,7 +109,7 @@ impl NewApiKey {
     }
 }
 
-/// Makes a key.
+/// Makes a key. One that a key makes does not outlive it.
 ///
 /// # Errors
 /// 403 for scopes that the caller does not hold; a key, too, hands on no more than its own.

@@ -71,6 +71,24 @@ impl Person {
         self.signed_up.account.tenant.id
     }
 
+    /// Gives the company another super admin, so that this one may be anything.
+    async fn with_a_colleague(&self) {
+        let id = self.test.db.clock().id();
+        let made = self.test.db.write(&self.caller, async |tx| {
+            tx.execute(
+                "INSERT INTO users (tenant_id, id, email, email_norm, full_name) VALUES ($1, $2, $3, $3, 'Colleague')",
+                &[&self.tenant(), &id, &format!("{id}@example.com")],
+            )
+            .await?;
+            tx.execute(
+                "INSERT INTO user_roles (tenant_id, user_id, role_id) SELECT $1, $2, r.id FROM roles r WHERE r.code = 'super_admin'",
+                &[&self.tenant(), &id],
+            )
+            .await
+        });
+        made.await.unwrap();
+    }
+
     fn wait(&self, seconds: i64) {
         self.test.db.clock().advance(SignedDuration::from_secs(seconds));
     }
@@ -308,12 +326,14 @@ async fn a_token_belongs_to_its_tenant_and_its_user() {
             .is_none()
     );
 
-    let suspend = "UPDATE users SET status = 'suspended' WHERE tenant_id = $1";
+    person.with_a_colleague().await;
+    let suspend = "UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND id = $2";
+    let suspended = person.signed_up.session.user_id;
     person
         .test
         .db
         .write(&person.caller, async |tx| {
-            tx.execute(suspend, &[&person.tenant()]).await
+            tx.execute(suspend, &[&person.tenant(), &suspended]).await
         })
         .await
         .unwrap();
@@ -478,10 +498,12 @@ async fn a_login_finds_the_account_by_slug_by_id_and_alone() {
     assert_ne!(by_slug.1, alone);
     assert_eq!(attempt("violet tram lanterm", None).await.0, None);
     assert_eq!(attempt("violet tram lantern", Some("nobody")).await.0, None);
+    person.with_a_colleague().await;
+    let user_id = person.signed_up.session.user_id;
     for status in ["suspended", "deactivated", "invited"] {
-        let sql = "UPDATE users SET status = $2 WHERE tenant_id = $1";
+        let sql = "UPDATE users SET status = $2 WHERE tenant_id = $1 AND id = $3";
         db.write(&person.caller, async |tx| {
-            tx.execute(sql, &[&person.tenant(), &status]).await
+            tx.execute(sql, &[&person.tenant(), &status, &user_id]).await
         })
         .await
         .unwrap();

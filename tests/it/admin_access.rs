@@ -1,0 +1,10 @@
+//! Roles, the role tree, groups, what people hold in effect, and API keys.
+
+mod api_keys;
+mod assignment;
+mod escalation;
+mod groups;
+mod hierarchy;
+mod races;
+mod roles;
+pub mod setup;
