@@ -63,7 +63,7 @@ CREATE TABLE entitlement_overrides (
     updated_at timestamptz NOT NULL,
     group_id uuid GENERATED ALWAYS AS (CASE scope WHEN 'group' THEN scope_id END) STORED,
     user_id uuid GENERATED ALWAYS AS (CASE scope WHEN 'user' THEN scope_id END) STORED,
-    PRIMARY KEY (tenant_id, scope, scope_id, code),
+    PRIMARY KEY (tenant_id, code, scope, scope_id),
     CHECK (scope <> 'tenant' OR scope_id = tenant_id),
     CHECK (enabled IS NULL OR limit_value IS NULL),
     FOREIGN KEY (tenant_id, group_id) REFERENCES groups (tenant_id, id) ON DELETE CASCADE,
@@ -98,8 +98,8 @@ SELECT app.protect('usage_counters', 'SELECT, INSERT, UPDATE');
 --   grace     past due, and still its plan
 --   past_due  past due and out of grace: its plan's limits, and of the features those that are kept
 --   free      dev_free: the trial is over, the subscription canceled, or there never was one
-CREATE FUNCTION app.plan_in_force(tenant uuid, at timestamptz)
-RETURNS TABLE (features_plan text, limits_plan text, phase text)
+CREATE FUNCTION app.plan_in_force(
+    tenant uuid, at timestamptz, OUT features_plan text, OUT limits_plan text, OUT phase text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
 BEGIN
     SELECT s.plan_code, s.plan_code, CASE
@@ -117,75 +117,76 @@ BEGIN
     IF phase = 'free' THEN
         features_plan := 'dev_free';
     END IF;
-    RETURN NEXT;
 END
 $$;
 
 -- What somebody has of `wanted` under a plan and phase: their own override, else the largest of
 -- their groups', else the tenant's, else the plan's. `member` NULL asks for the company, `in_group`
--- adds a group to those of the member. A limit of NULL is none.
+-- adds a group to those of the member. A limit of NULL is none; a code that is unknown has no kind.
 -- Overriding is itself a feature: what a company allowed itself under a plan that includes it (the
 -- trial, say) ends with that plan.
-CREATE FUNCTION app.entitlements_under(
-    tenant uuid, member uuid, in_group uuid, features_plan text, limits_plan text, phase text, wanted text[])
-RETURNS TABLE (code text, kind text, enabled boolean, limit_value bigint, source text, source_id uuid)
+CREATE FUNCTION app.entitlement_under(
+    tenant uuid, member uuid, in_group uuid, features_plan text, limits_plan text, phase text, wanted text,
+    OUT kind text, OUT enabled boolean, OUT limit_value bigint, OUT source text, OUT source_id uuid)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
-#variable_conflict use_column
 DECLARE
-    overridable boolean;
+    kept boolean;
+    best entitlement_overrides;
 BEGIN
-    overridable := EXISTS (SELECT FROM plan_features f
-        WHERE f.plan_code = features_plan AND f.feature_code = 'admin.entitlementsOverrides' AND f.enabled);
-    RETURN QUERY
-    SELECT c.code, c.kind,
-           CASE WHEN c.kind = 'feature' THEN NOT off.past_due AND coalesce(o.enabled, p.enabled, false) END,
-           CASE WHEN c.kind = 'limit' THEN
-               CASE WHEN o.scope IS NOT NULL THEN o.limit_value WHEN p.enabled THEN p.limit_value ELSE 0 END END,
-           CASE WHEN off.past_due THEN 'past_due' WHEN o.scope IS NOT NULL THEN o.scope
-                WHEN phase = 'trial' THEN 'trial' ELSE 'plan' END,
-           CASE WHEN NOT off.past_due THEN o.scope_id END
-    FROM entitlement_codes c
-    CROSS JOIN LATERAL (SELECT c.kind = 'feature' AND phase = 'past_due' AND NOT c.kept_past_due) AS off (past_due)
-    LEFT JOIN plan_features p ON p.feature_code = c.code
-        AND p.plan_code = CASE c.kind WHEN 'feature' THEN features_plan ELSE limits_plan END
-    LEFT JOIN LATERAL (
-        SELECT all_of.* FROM (
-            SELECT 1 AS rank, own.scope, own.scope_id, own.enabled, own.limit_value FROM entitlement_overrides own
-            WHERE own.tenant_id = tenant AND own.scope = 'user' AND own.scope_id = member AND own.code = c.code
-            UNION ALL
-            SELECT 2, of_group.scope, of_group.scope_id, of_group.enabled, of_group.limit_value FROM group_members m
-            JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id AND g.is_active
-            JOIN entitlement_overrides of_group ON of_group.tenant_id = m.tenant_id AND of_group.scope = 'group'
-                AND of_group.scope_id = m.group_id AND of_group.code = c.code
-            WHERE m.tenant_id = tenant AND m.user_id = member
-            UNION ALL
-            SELECT 2, this.scope, this.scope_id, this.enabled, this.limit_value FROM entitlement_overrides this
-            WHERE this.tenant_id = tenant AND this.scope = 'group' AND this.scope_id = in_group AND this.code = c.code
-            UNION ALL
-            SELECT 3, general.scope, general.scope_id, general.enabled, general.limit_value FROM entitlement_overrides general
-            WHERE general.tenant_id = tenant AND general.scope = 'tenant' AND general.scope_id = tenant AND general.code = c.code
-        ) all_of
-        ORDER BY all_of.rank, all_of.enabled DESC NULLS LAST, all_of.limit_value DESC NULLS FIRST, all_of.scope_id LIMIT 1
-    ) o ON overridable
-    WHERE c.code = ANY (wanted);
+    SELECT c.kind, c.kept_past_due, CASE WHEN c.kind = 'feature' THEN coalesce(p.enabled, false) END,
+           CASE WHEN c.kind = 'limit' AND p.enabled IS NOT TRUE THEN 0 ELSE p.limit_value END
+      INTO kind, kept, enabled, limit_value
+      FROM entitlement_codes c LEFT JOIN plan_features p ON p.feature_code = c.code
+       AND p.plan_code = CASE c.kind WHEN 'feature' THEN features_plan ELSE limits_plan END
+     WHERE c.code = wanted;
+    source := CASE phase WHEN 'trial' THEN 'trial' ELSE 'plan' END;
+    IF kind = 'feature' AND phase = 'past_due' AND NOT kept THEN
+        enabled := false;
+        source := 'past_due';
+        RETURN;
+    END IF;
+    -- Most companies override nothing, and learn so from one look at an index.
+    IF EXISTS (SELECT FROM entitlement_overrides o WHERE o.tenant_id = tenant AND o.code = wanted)
+       AND EXISTS (SELECT FROM plan_features f WHERE f.plan_code = features_plan
+                   AND f.feature_code = 'admin.entitlementsOverrides' AND f.enabled) THEN
+        SELECT o.* INTO best FROM entitlement_overrides o
+         WHERE o.tenant_id = tenant AND o.code = wanted AND CASE o.scope
+             WHEN 'tenant' THEN true
+             WHEN 'user' THEN o.scope_id = member
+             ELSE o.scope_id = in_group OR EXISTS (
+                 SELECT FROM group_members m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id AND g.is_active
+                 WHERE m.tenant_id = tenant AND m.group_id = o.scope_id AND m.user_id = member) END
+         ORDER BY CASE o.scope WHEN 'user' THEN 1 WHEN 'group' THEN 2 ELSE 3 END,
+                  o.enabled DESC NULLS LAST, o.limit_value DESC NULLS FIRST, o.scope_id LIMIT 1;
+        IF FOUND THEN
+            enabled := best.enabled;
+            limit_value := best.limit_value;
+            source := best.scope;
+            source_id := best.scope_id;
+        END IF;
+    END IF;
 END
 $$;
 
--- The same under the plan that the company is on.
+-- The same of many, under the plan that the company is on.
 CREATE FUNCTION app.effective_entitlements(tenant uuid, member uuid, in_group uuid, wanted text[], at timestamptz)
 RETURNS TABLE (code text, kind text, enabled boolean, limit_value bigint, source text, source_id uuid)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
-BEGIN
-    RETURN QUERY SELECT e.* FROM app.plan_in_force(tenant, at) f,
-        app.entitlements_under(tenant, member, in_group, f.features_plan, f.limits_plan, f.phase, wanted) e;
-END
+LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
+    SELECT c.code, e.* FROM app.plan_in_force(tenant, at) f CROSS JOIN unnest(wanted) AS c (code)
+    CROSS JOIN LATERAL app.entitlement_under(
+        tenant, member, in_group, f.features_plan, f.limits_plan, f.phase, c.code) e
+    WHERE e.kind IS NOT NULL
 $$;
 
 -- Whether somebody may use a feature; `member` NULL asks for the company. app.enter asks this.
 CREATE FUNCTION app.entitled(tenant uuid, member uuid, feature text, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
+DECLARE
+    f record := app.plan_in_force(tenant, at);
+    found_entitlement record := app.entitlement_under(
+        tenant, member, NULL, f.features_plan, f.limits_plan, f.phase, feature);
 BEGIN
-    RETURN coalesce((SELECT e.enabled FROM app.effective_entitlements(tenant, member, NULL, ARRAY[feature], at) e), false);
+    RETURN coalesce(found_entitlement.enabled, false);
 END
 $$;
 
@@ -203,11 +204,11 @@ $$;
 CREATE FUNCTION app.limit_of(tenant uuid, member uuid, wanted text, at timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public AS $$
 DECLARE
-    allowed bigint;
+    f record := app.plan_in_force(tenant, at);
+    found_entitlement record := app.entitlement_under(
+        tenant, member, NULL, f.features_plan, f.limits_plan, f.phase, wanted);
 BEGIN
-    SELECT e.limit_value INTO allowed FROM app.effective_entitlements(tenant, member, NULL, ARRAY[wanted], at) e
-     WHERE e.kind = 'limit';
-    RETURN CASE WHEN FOUND THEN allowed ELSE 0 END;
+    RETURN CASE WHEN found_entitlement.kind = 'limit' THEN found_entitlement.limit_value ELSE 0 END;
 END
 $$;
 

@@ -13,21 +13,7 @@ pub fn service(world: &World) -> Api {
 
 /// In a developer's environment, or in production.
 fn service_in(world: &World, is_dev: bool) -> Api {
-    let nowhere = [
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ];
-    let cloud = cloud::Cloud::connect(&config::Env::from_pairs(nowhere)).unwrap();
-    let app = admin_function::App {
-        db: world.test.db.clone(),
-        web: world.web(),
-        bucket: cloud.bucket("unused"),
-        app_url: "https://app.test".into(),
-        is_dev,
-    };
-    Api(admin_function::routes().into_service(app))
+    world.administration_with(|app| app.is_dev = is_dev)
 }
 
 const TENANT: &str = "/v1/admin/entitlements/overrides/tenant";

@@ -147,6 +147,28 @@ impl World {
         Web::new(self.test.db.clock().clone(), Some(verifier()), "https://app.test")
     }
 
+    /// The admin function, in a developer's environment.
+    pub fn administration(&self) -> Api {
+        self.administration_with(|_| ())
+    }
+
+    /// The admin function, set up otherwise.
+    pub fn administration_with(&self, change: impl FnOnce(&mut admin_function::App)) -> Api {
+        let cloud = cloud::Cloud::connect(&crate::messaging::stack::aws_env(
+            &crate::messaging::stack::endpoint(),
+        ))
+        .unwrap();
+        let mut app = admin_function::App {
+            db: self.test.db.clone(),
+            web: self.web(),
+            bucket: cloud.bucket("no-bucket"),
+            app_url: "https://app.test".into(),
+            is_dev: true,
+        };
+        change(&mut app);
+        Api(admin_function::routes().into_service(app))
+    }
+
     pub fn contacts(&self) -> Api {
         let app = contacts_function::App {
             db: self.test.db.clone(),

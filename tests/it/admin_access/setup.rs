@@ -1,8 +1,6 @@
 //! A company whose super admin makes roles, people and keys.
 
-use crate::messaging::stack::{aws_env, endpoint};
 use crate::support::{Api, Login, World};
-use cloud::Cloud;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,13 +18,7 @@ pub struct Company {
 
 /// The admin function's service.
 pub fn function(world: &World) -> Api {
-    let app = admin_function::App {
-        db: world.test.db.clone(),
-        web: world.web(),
-        bucket: Cloud::connect(&aws_env(&endpoint())).unwrap().bucket("no-bucket"),
-        app_url: "https://app.test".into(),
-    };
-    Api(admin_function::routes().into_service(app))
+    world.administration()
 }
 
 impl Company {

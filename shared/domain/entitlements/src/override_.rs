@@ -151,8 +151,15 @@ pub async fn replace(
     futures::try_join!(
         tx.execute(REMOVE_OTHERS, &removed),
         tx.execute(PUT, &put),
-        event::publish(tx, "entitlement.override.changed", id, &told),
-        log::record(tx, "entitlement.override.changed", name, Some(id), &changes),
+        // On the heap: the four together would fill the stack.
+        Box::pin(event::publish(tx, "entitlement.override.changed", id, &told)),
+        Box::pin(log::record(
+            tx,
+            "entitlement.override.changed",
+            name,
+            Some(id),
+            &changes
+        )),
     )?;
     read(tx, scope).await
 }

@@ -82,8 +82,8 @@ const CURRENT: &str =
 
 const FIND: &str = "SELECT code, name, tier FROM plans WHERE code = $1 AND is_active";
 
-const UNDER: &str = "SELECT e.code, e.enabled, e.limit_value
-     FROM app.entitlements_under($1, NULL, NULL, $2, $2, 'active', $3) e ORDER BY e.code COLLATE \"C\"";
+const UNDER: &str = "SELECT c.code, e.enabled, e.limit_value FROM unnest($3::text[]) AS c (code)
+     CROSS JOIN LATERAL app.entitlement_under($1, NULL, NULL, $2, $2, 'active', c.code) e";
 
 /// The company's plan, what it includes and what is used of it.
 ///

@@ -51,7 +51,8 @@ pub async fn consume(tx: &Tx, limit: Limit, amount: u32) -> Result<()> {
         &i64::from(amount),
         &tx.clock().now(),
     ];
-    tx.execute(CONSUME, params).await.map(drop)
+    // On the heap: it travels beside other statements, whose futures together fill the stack.
+    Box::pin(tx.execute(CONSUME, params)).await.map(drop)
 }
 
 /// Counts what happens whether there is room for it or not: a message from a stranger makes a
@@ -66,7 +67,7 @@ pub async fn count(tx: &Tx, limit: Limit, amount: u32) -> Result<()> {
         &i64::from(amount),
         &tx.clock().now(),
     ];
-    tx.execute(COUNT, params).await.map(drop)
+    Box::pin(tx.execute(COUNT, params)).await.map(drop)
 }
 
 /// Gives back what no longer counts: send it together with the archive or delete. Of a monthly
@@ -81,7 +82,7 @@ pub async fn release(tx: &Tx, limit: Limit, amount: u32) -> Result<()> {
         &i64::from(amount),
         &tx.clock().now(),
     ];
-    tx.execute(RELEASE, params).await.map(drop)
+    Box::pin(tx.execute(RELEASE, params)).await.map(drop)
 }
 
 /// The caller's limit; `None` is unlimited.
