@@ -13,6 +13,7 @@ mod coverage;
 mod faults;
 mod messaging;
 mod migrations;
+mod notices;
 mod requests;
 mod statements;
 mod support;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 18] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -22,6 +22,8 @@ const PERSONAL: [&str; 16] = [
     "app-secret",
     "twilio-token",
     "global-verify",
+    "xkeysib-",
+    "904417",
 ];
 
 /// Fails naming the lines that hold any of it.

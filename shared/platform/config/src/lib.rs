@@ -150,6 +150,7 @@ pub enum Tls {
 pub struct GlobalAccounts {
     pub meta: Option<GlobalMeta>,
     pub twilio: Option<GlobalTwilio>,
+    pub brevo: Option<GlobalBrevo>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -164,6 +165,17 @@ pub struct GlobalMeta {
 pub struct GlobalTwilio {
     pub account_sid: String,
     pub auth_token: Secret,
+    /// The number that SMS come from, in E.164; without it none are sent.
+    pub from: Option<String>,
+}
+
+/// What e-mails go out with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GlobalBrevo {
+    pub api_key: Secret,
+    /// An address that Brevo has verified.
+    pub sender_email: String,
+    pub sender_name: String,
 }
 
 #[cfg(test)]
