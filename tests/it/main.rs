@@ -14,6 +14,7 @@ mod faults;
 mod messaging;
 mod migrations;
 mod notices;
+mod oauth;
 mod requests;
 mod statements;
 mod support;

@@ -2,6 +2,7 @@
 //! signing of access tokens (S1).
 
 pub mod login;
+pub mod oauth;
 pub mod password;
 pub mod refresh_token;
 pub mod session;

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 mod keys;
+mod oauth;
 
 pub use keys::{DataKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
+pub use oauth::{OauthClient, OauthCredential, OauthProviders};
 
 /// A setting that is missing or wrong: which, and why.
 #[derive(Debug)]
@@ -114,6 +116,7 @@ pub mod secret {
     pub const DATA_KEYS: &str = "DATA_KEYS_SECRET";
     pub const EDGE_KEYS: &str = "EDGE_KEYS_SECRET";
     pub const GLOBAL_ACCOUNTS: &str = "GLOBAL_ACCOUNTS_SECRET";
+    pub const OAUTH_PROVIDERS: &str = "OAUTH_PROVIDERS_SECRET";
 }
 
 /// How to reach the database.

@@ -139,7 +139,7 @@ fn no_answer(error: &reqwest::Error) -> SendError {
     }
 }
 
-async fn read(mut response: Response) -> Option<Vec<u8>> {
+pub(crate) async fn read(mut response: Response) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {

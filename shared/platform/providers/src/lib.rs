@@ -12,6 +12,7 @@ pub mod http;
 pub mod inbound;
 pub mod intake;
 pub mod meta;
+pub mod oidc;
 pub mod send;
 pub mod signature;
 pub mod twilio;
