@@ -3,6 +3,7 @@
 
 mod api;
 mod http;
+mod oauth;
 mod queues;
 mod webhooks;
 

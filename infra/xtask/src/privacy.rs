@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 18] = [
+const PERSONAL: [&str; 19] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -24,6 +24,7 @@ const PERSONAL: [&str; 18] = [
     "global-verify",
     "xkeysib-",
     "904417",
+    "m3-client-secret",
 ];
 
 /// Fails naming the lines that hold any of it.

@@ -1,4 +1,4 @@
-//! An OpenID provider: discovery, keys, and a token endpoint that insists on PKCE.
+//! An `OpenID` provider: discovery, keys, and a token endpoint that insists on PKCE.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -142,7 +142,7 @@ impl Issuer {
         );
         assert_eq!(asked["scope"], "openid email");
         assert_eq!(
-            asked.get("code_challenge").is_some(),
+            asked.contains_key("code_challenge"),
             asked
                 .get("code_challenge_method")
                 .is_some_and(|method| method == "S256")

@@ -169,7 +169,7 @@ async fn apple_gets_a_signed_secret_and_may_write_its_booleans_as_text() {
     let url = answer["authUrl"].as_str().unwrap();
     assert!(url.contains("response_mode=form_post"));
     let (code, state) = scene.issuer.authorise(url, &scene.owner(), |token| {
-        token.claims["email_verified"] = json!("true")
+        token.claims["email_verified"] = json!("true");
     });
     callback(&api, &body("apple", &code, &state)).await.expect(200);
 

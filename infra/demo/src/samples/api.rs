@@ -13,10 +13,11 @@ const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
 const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 
 /// One line of the table: function, what, method, path with query, body, what is expected.
-type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
+pub type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
 
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
+    lines.extend(super::oauth::lines());
     lines.extend(contacts(demo)?);
     lines.extend(me());
     lines.extend(accounts(demo)?);
@@ -33,7 +34,15 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let signed_in = !matches!(
         what,
-        "signup" | "login" | "refresh" | "logout" | "health" | "openapi" | "jwks"
+        "signup"
+            | "login"
+            | "refresh"
+            | "logout"
+            | "oauth-start"
+            | "oauth-callback"
+            | "health"
+            | "openapi"
+            | "jwks"
     );
     let mut headers = Vec::new();
     if signed_in {

@@ -1,4 +1,4 @@
-//! OpenID Connect: who somebody is, by the word of Google, Apple or LinkedIn (AppA.5).
+//! `OpenID` Connect: who somebody is, by the word of Google, Apple or LinkedIn (AppA.5).
 //!
 //! The authorisation-code flow with PKCE and a nonce. Errors hold words of ours only: those of the
 //! library quote tokens and answers.
