@@ -6,7 +6,7 @@ use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
 use crate::sign_in::sign_in;
 use axum::extract::State;
-use identity::oauth::{self, Candidate, Provider, Vouched};
+use identity::oauth::{self, Candidate, IdentityProvider, Vouched};
 use kernel::{Code, Email, Error, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub use providers::Oauth;
 /// With whom, and where to come back.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StartQuery {
-    pub provider: Provider,
+pub struct OauthStartQuery {
+    pub provider: IdentityProvider,
     /// One of the addresses that are configured, to the letter.
     #[serde(rename = "redirectUri")]
     pub redirect_uri: String,
@@ -27,7 +27,7 @@ pub struct StartQuery {
 
 /// Where to send the person.
 #[derive(Serialize, JsonSchema)]
-pub struct StartAnswer {
+pub struct OauthStart {
     /// Holds `state`: the client keeps it, and goes on only when the same one comes back.
     #[serde(rename = "authUrl")]
     pub auth_url: String,
@@ -36,8 +36,8 @@ pub struct StartAnswer {
 /// What the provider sent the person back with.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CallbackBody {
-    pub provider: Provider,
+pub struct OauthCallback {
+    pub provider: IdentityProvider,
     pub code: String,
     pub state: String,
     /// The slug or id of the company; needed when the person has accounts in several.
@@ -72,11 +72,11 @@ pub async fn start(
     State(app): State<App>,
     Origin(origin): Origin,
     quota: Quota,
-    Query(query): Query<StartQuery>,
-) -> Result<Delivered<200, StartAnswer>> {
+    Query(query): Query<OauthStartQuery>,
+) -> Result<Delivered<200, OauthStart>> {
     app.guard.login_from(&origin, &quota).await?;
     let auth_url = app.oauth.begin(query.provider, &query.redirect_uri).await?;
-    Ok(Delivered::new(StartAnswer { auth_url }, None))
+    Ok(Delivered::new(OauthStart { auth_url }, None))
 }
 
 /// Signs in with the code that the provider sent the person back with.
@@ -90,7 +90,7 @@ pub async fn callback(
     State(app): State<App>,
     Origin(origin): Origin,
     quota: Quota,
-    Json(body): Json<CallbackBody>,
+    Json(body): Json<OauthCallback>,
 ) -> Result<Delivered<200, OauthAnswer>> {
     let mut validator = Validator::default();
     let code = validator.text("code", &body.code, 4096);

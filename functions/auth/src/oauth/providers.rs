@@ -4,7 +4,7 @@ use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use cloud::{Cloud, Tickets};
 use config::{OauthClient, OauthCredential, OauthProviders};
-use identity::oauth::Provider;
+use identity::oauth::IdentityProvider;
 use kernel::{Clock, Code, Error, Result, Sealer};
 use providers::oidc::{Credential, Identity, Oidc, OidcError, Pending, Registration};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ struct Inner {
 /// What is kept under a state.
 #[derive(Serialize, Deserialize)]
 struct UnderWay {
-    provider: Provider,
+    provider: IdentityProvider,
     step: Step,
 }
 
@@ -57,7 +57,7 @@ impl Oauth {
     ///
     /// # Errors
     /// 404 without a registration, 422 for a redirect that is not configured, 503 when the provider is away.
-    pub(crate) async fn begin(&self, provider: Provider, redirect_uri: &str) -> Result<String> {
+    pub(crate) async fn begin(&self, provider: IdentityProvider, redirect_uri: &str) -> Result<String> {
         let registration = self.registration(provider)?;
         if !self
             .0
@@ -80,7 +80,12 @@ impl Oauth {
     ///
     /// # Errors
     /// 404 without a registration, 401 for a state or a code that is not good, 503 when the provider is away.
-    pub(crate) async fn identity(&self, provider: Provider, state: &str, code: &str) -> Result<Identity> {
+    pub(crate) async fn identity(
+        &self,
+        provider: IdentityProvider,
+        state: &str,
+        code: &str,
+    ) -> Result<Identity> {
         let registration = self.registration(provider)?;
         let taken = self.0.states.take(state).await?.ok_or_else(refused)?;
         let under_way: UnderWay = serde_json::from_slice(&taken).map_err(Error::internal)?;
@@ -100,7 +105,7 @@ impl Oauth {
     /// Lets the same state and code be repeated once with a company, since the provider takes a code once.
     pub(crate) async fn keep_identity(
         &self,
-        provider: Provider,
+        provider: IdentityProvider,
         state: &str,
         code: &str,
         who: &Identity,
@@ -112,7 +117,7 @@ impl Oauth {
         self.keep(provider, state, step).await
     }
 
-    async fn keep(&self, provider: Provider, state: &str, step: Step) -> Result<()> {
+    async fn keep(&self, provider: IdentityProvider, state: &str, step: Step) -> Result<()> {
         let under_way = serde_json::to_vec(&UnderWay { provider, step }).map_err(Error::internal)?;
         self.0.states.keep(state, &under_way, LIFETIME).await
     }
@@ -129,17 +134,17 @@ impl Oauth {
             .ok_or_else(|| Error::internal("no client for identity providers"))
     }
 
-    fn registration(&self, provider: Provider) -> Result<Registration> {
+    fn registration(&self, provider: IdentityProvider) -> Result<Registration> {
         let settings = &self.0.settings;
         let (client, issuer) = match provider {
-            Provider::Google => (&settings.google, "https://accounts.google.com"),
-            Provider::Apple => (&settings.apple, "https://appleid.apple.com"),
-            Provider::Linkedin => (&settings.linkedin, "https://www.linkedin.com/oauth"),
+            IdentityProvider::Google => (&settings.google, "https://accounts.google.com"),
+            IdentityProvider::Apple => (&settings.apple, "https://appleid.apple.com"),
+            IdentityProvider::Linkedin => (&settings.linkedin, "https://www.linkedin.com/oauth"),
         };
         let client = client.as_ref().ok_or_else(not_configured)?;
         // LinkedIn's tokens have no nonce, and it answers a client that has a secret and sends PKCE with
         // `invalid_client`. State and secret still bind a code to who began.
-        let linkedin = provider == Provider::Linkedin;
+        let linkedin = provider == IdentityProvider::Linkedin;
         Ok(Registration {
             issuer: client.issuer.clone().unwrap_or_else(|| issuer.to_owned()),
             client_id: client.client_id.clone(),
@@ -147,7 +152,7 @@ impl Oauth {
             pkce: client.pkce.unwrap_or(!linkedin),
             forgets_nonce: linkedin,
             // Apple tells an address only in a form.
-            form_post: provider == Provider::Apple,
+            form_post: provider == IdentityProvider::Apple,
         })
     }
 }
@@ -167,7 +172,7 @@ fn credential(client: &OauthClient) -> Credential {
     }
 }
 
-fn failed(provider: Provider, error: OidcError) -> Error {
+fn failed(provider: IdentityProvider, error: OidcError) -> Error {
     tracing::warn!(provider = provider.as_str(), %error, "an identity provider's sign-in failed");
     match error {
         OidcError::Away(_) => Error::unavailable(error),

@@ -16,13 +16,13 @@ const IS_LINKED: &str = "SELECT EXISTS (SELECT FROM user_identities i
 /// An identity provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Provider {
+pub enum IdentityProvider {
     Google,
     Apple,
     Linkedin,
 }
 
-impl Provider {
+impl IdentityProvider {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Provider {
 /// Somebody whom a provider vouches for, with an address that it has made sure of.
 #[derive(Debug)]
 pub struct Vouched<'a> {
-    pub provider: Provider,
+    pub provider: IdentityProvider,
     /// The provider's name for the person.
     pub subject: &'a str,
     pub email: &'a Email,
