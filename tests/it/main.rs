@@ -15,6 +15,8 @@ mod coverage;
 mod faults;
 mod messaging;
 mod migrations;
+mod notices;
+mod oauth;
 mod requests;
 mod statements;
 mod support;

@@ -104,6 +104,14 @@ impl<const STATUS: u16, T> Delivered<STATUS, T> {
     pub(crate) fn new(body: T, cookie: Option<String>) -> Self {
         Self { body, cookie }
     }
+
+    /// The same with another body.
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Delivered<STATUS, U> {
+        Delivered {
+            body: change(self.body),
+            cookie: self.cookie,
+        }
+    }
 }
 
 impl<const STATUS: u16, T: Serialize> IntoResponse for Delivered<STATUS, T> {

@@ -4,9 +4,11 @@ mod answer;
 mod guard;
 pub mod login;
 pub mod logout;
+pub mod oauth;
 mod presented;
 pub mod refresh;
 pub mod session;
+mod sign_in;
 pub mod signup;
 mod tokens;
 
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use web::{Access, Routes, Web};
 
 pub use guard::{Guard, Limits};
+pub use oauth::Oauth;
 pub use tokens::Tokens;
 
 /// What the handlers work with.
@@ -26,6 +29,7 @@ pub struct App {
     pub web: Web,
     pub tokens: Arc<Tokens>,
     pub guard: Guard,
+    pub oauth: Oauth,
     /// Origins of web pages that may use the cookie.
     pub cors_origins: Arc<[String]>,
 }
@@ -37,6 +41,8 @@ pub fn routes() -> Routes<App> {
         .post("/v1/auth/login", Access::Public, login::create)
         .post("/v1/auth/refresh", Access::Public, refresh::create)
         .post("/v1/auth/logout", Access::Public, logout::create)
+        .get("/v1/auth/oauth/start", Access::Public, oauth::start)
+        .post("/v1/auth/oauth/callback", Access::Public, oauth::callback)
         .get("/v1/auth/sessions", Permission::SessionReadSelf, session::list)
         .delete(
             "/v1/auth/sessions/{id}",
@@ -58,11 +64,20 @@ impl App {
             secret::TOKEN_KEYS,
             secret::TOKEN_SIGNING,
             secret::DATA_KEYS,
+            secret::OAUTH_PROVIDERS,
         ];
         let secrets = cloud.secrets(&env, &named).await?;
         let clock = Clock::system();
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
+        let oauth = Oauth::new(
+            secrets.parse(secret::OAUTH_PROVIDERS).map_err(Error::internal)?,
+            &cloud,
+            env.required("STATE_TABLE").map_err(Error::internal)?,
+            db.sealer().clone(),
+            clock.clone(),
+        );
         let app = Self {
+            oauth,
             web: Web::from_config(&env, &secrets, clock.clone())?,
             tokens: Arc::new(Tokens::from_config(&env, &secrets)?),
             guard: Guard::from_config(&env, &cloud, db.sealer().clone(), clock)?,

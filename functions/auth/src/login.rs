@@ -2,10 +2,9 @@
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
+use crate::sign_in::sign_in;
 use axum::extract::State;
-use identity::login::{self, Credentials, FoundAccount, Login};
-use identity::user::Account;
-use identity::{RefreshToken, Session, session};
+use identity::login::{self, Credentials, Login};
 use kernel::Code;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -45,9 +44,8 @@ pub async fn create(
     let login = credentials.find(&app.db).await?;
     let lock_key = login.lock_key();
     app.guard.guess(&lock_key).await?;
-    let token = RefreshToken::generate()?;
-    let opened = match login.check() {
-        Ok(Some(account)) => open(&app, &origin, account, &token).await?,
+    let answer = match login.check() {
+        Ok(Some(account)) => sign_in(&app, &origin, account, body.delivery).await?,
         Ok(None) => None,
         Err(error) => {
             if error.code() == Code::AuthTenantRequired {
@@ -56,28 +54,13 @@ pub async fn create(
             return Err(error.into());
         }
     };
-    let Some((account, session)) = opened else {
+    let Some(answer) = answer else {
         audit_failure(&app, &origin, &login).await?;
         tokio::time::sleep_until(began + FAILURE_TIME).await;
         return Err(login::refused().into());
     };
     app.guard.guessed_right(&lock_key).await;
-    Ok(app.signed_in(account, session, &token, body.delivery)?)
-}
-
-async fn open(
-    app: &App,
-    origin: &kernel::Origin,
-    account: FoundAccount,
-    token: &RefreshToken,
-) -> Result<Option<(Account, Session)>> {
-    let caller = App::act_for(account.tenant, origin);
-    Ok(app
-        .db
-        .write(&caller, async |tx| {
-            session::sign_in(&tx, account.user_id, token).await
-        })
-        .await?)
+    Ok(answer)
 }
 
 /// A line in the audit log of each account that it could have been.

@@ -112,6 +112,7 @@ fn message_of(message: providers::InboundMessage) -> Option<Kind> {
         channel: match message.channel {
             providers::Channel::Whatsapp => Channel::Whatsapp,
             providers::Channel::Sms => Channel::Sms,
+            providers::Channel::Email => return None,
         },
         from: Phone::from_provider(&message.from_e164)?,
         profile_name: message.profile_name,

@@ -52,6 +52,7 @@ impl App {
         let endpoints = Endpoints {
             meta_api_url: url("META_API_URL", "https://graph.facebook.com/v23.0"),
             twilio_api_url: url("TWILIO_API_URL", "https://api.twilio.com"),
+            brevo_api_url: url("BREVO_API_URL", "https://api.brevo.com"),
             webhooks_url: setting("WEBHOOKS_URL")?.trim_end_matches('/').to_owned(),
         };
         Ok(Self {
@@ -77,14 +78,10 @@ impl App {
             tracing::info!(delivery_id = %id, "not due, or taken by another");
             return Ok(());
         };
-        let outcome = match provider::account(&sending, &self.global) {
-            Ok(account) => {
-                let sent = account
-                    .send(
-                        &self.http,
-                        &provider::message(&sending, &self.global, message.trace)?,
-                    )
-                    .await;
+        let outcome = match provider::sender(&sending, &self.global) {
+            Ok((account, from)) => {
+                let outgoing = provider::message(&sending, from, message.trace)?;
+                let sent = account.send(&self.http, &outgoing).await;
                 self.note(&sending, account.provider(), &sent);
                 sent.map(|accepted| (account.provider(), accepted))
                     .map_err(Refusal::from)

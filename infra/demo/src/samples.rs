@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod http;
+mod oauth;
 mod plan;
 mod queues;
 mod webhooks;

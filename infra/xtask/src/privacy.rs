@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 17] = [
+const PERSONAL: &[&str] = &[
     "@example.com",
     "+2010",
     "\"2010",
@@ -14,15 +14,30 @@ const PERSONAL: [&str; 17] = [
     "Mona",
     "Salma",
     "Basma",
+    "Zubaida",
+    "Qaraqush",
+    "falcon-nest",
+    "Marzouqi",
+    "Hawk-Mews",
+    "Gyrfalcon",
     "violet tram lantern",
+    "orange kettle",
+    "the-operators-own-key",
+    "otpauth://",
     "Bearer ",
     "m3r_",
     "m3k_",
+    "m3i_",
+    "m3l_",
+    "m3c_",
     "eyJ",
     "EAAG-",
     "app-secret",
     "twilio-token",
     "global-verify",
+    "xkeysib-",
+    "904417",
+    "m3-client-secret",
 ];
 
 /// Fails naming the lines that hold any of it.

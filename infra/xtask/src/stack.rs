@@ -197,6 +197,7 @@ fn deployment(
             "APP_URL": "http://localhost:3000",
             "META_API_URL": format!("{providers}/{META_VERSION}"),
             "TWILIO_API_URL": providers,
+            "BREVO_API_URL": providers,
             "CORS_ORIGINS": "http://localhost:3000,http://localhost:5173",
             "RUST_LOG": "info",
         },

@@ -1,7 +1,7 @@
 //! The auth function in process, with a real table for its counters.
 
 use crate::support::{AUDIENCE, Answer, Api, ISSUER, Login, World, pkcs8, public_key, verifier};
-use auth_function::{App, Guard, Limits, Tokens};
+use auth_function::{App, Guard, Limits, Oauth, Tokens};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -12,7 +12,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use cloud::Cloud;
-use config::Env;
+use config::{Env, OauthProviders};
 use jiff::SignedDuration;
 use kernel::{Clock, TenantId};
 use lambda_http::aws_lambda_events::apigw::{
@@ -182,11 +182,23 @@ impl Company {
 }
 
 pub fn function(world: &World, endpoint: &str, table: &str, limits: Limits) -> Api {
+    function_with(world, endpoint, table, limits, OauthProviders::default())
+}
+
+/// With identity providers.
+pub fn function_with(
+    world: &World,
+    endpoint: &str,
+    table: &str,
+    limits: Limits,
+    providers: OauthProviders,
+) -> Api {
     let (cloud, db) = (cloud(endpoint), world.test.db.clone());
     let app = App {
         web: Web::new(db.clock().clone(), Some(verifier()), "https://app.test"),
         tokens: Arc::new(tokens()),
         guard: Guard::new(&cloud, table, db.sealer().clone(), db.clock().clone(), limits),
+        oauth: Oauth::new(providers, &cloud, table, db.sealer().clone(), db.clock().clone()),
         cors_origins: Arc::from(["https://app.test".to_owned()]),
         db,
     };

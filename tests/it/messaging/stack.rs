@@ -61,7 +61,8 @@ impl Stack {
         let (url, providers) = FakeProviders::start(0).await.unwrap();
         let endpoints = Endpoints {
             meta_api_url: format!("{url}/v23.0"),
-            twilio_api_url: url,
+            twilio_api_url: url.clone(),
+            brevo_api_url: url,
             webhooks_url: "https://hooks.test".to_owned(),
         };
         let timeouts = Timeouts {

@@ -18,6 +18,7 @@ pub(super) type Line<'a> = (&'static str, &'static str, &'static str, String, Va
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
     lines.extend(super::access::lines(demo)?);
+    lines.extend(super::oauth::lines());
     lines.extend(contacts(demo)?);
     lines.extend(plan::lines(demo)?);
     lines.extend(me());
@@ -35,7 +36,15 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let signed_in = !matches!(
         what,
-        "signup" | "login" | "refresh" | "logout" | "health" | "openapi" | "jwks"
+        "signup"
+            | "login"
+            | "refresh"
+            | "logout"
+            | "oauth-start"
+            | "oauth-callback"
+            | "health"
+            | "openapi"
+            | "jwks"
     );
     let mut headers = Vec::new();
     if signed_in {

@@ -7,6 +7,7 @@ mod code;
 pub mod group;
 pub mod group_member;
 pub mod login;
+pub mod oauth;
 pub mod password;
 pub mod refresh_token;
 pub mod role;

@@ -7,7 +7,7 @@ use audit::{event, log};
 use db::Tx;
 use jiff::Timestamp;
 use kernel::{Code, Error, Result, Validator};
-use notifications::delivery::{self, Content, NewDelivery};
+use notifications::delivery::{self, Content, NewDelivery, Purpose};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -118,6 +118,7 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
     let (kind, body, template_code) = match &reply.0 {
         Content::Text(text) => ("text", text.clone(), None),
         Content::Template { name, .. } => ("template", format!("[template: {name}]"), Some(name)),
+        Content::Email { text, .. } => ("email", text.clone(), None),
     };
     let (provider, user): (&str, _) = (row.get("provider"), tx.caller().user_id());
     let peer = tx
@@ -125,9 +126,11 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         .open_text(&context(tx, "conversations.peer"), row.get("peer_sealed"))?;
     let delivery = NewDelivery {
         id,
+        purpose: Purpose::Conversation,
         channel: channel.as_str(),
         channel_account_id: row.get("channel_account_id"),
         contact_id: row.get("contact_id"),
+        user_id: None,
         provider: Some(provider),
         recipient: &peer,
         content: &reply.0,

@@ -25,8 +25,8 @@ pub const UNCONFIRMED: &str = "UNCONFIRMED";
 
 const ENQUEUE: &str = "INSERT INTO messages_outbox
     (tenant_id, id, channel, channel_account_id, contact_id, provider, recipient_sealed, content_sealed,
-     status, next_attempt_at, request_id, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9)";
+     status, next_attempt_at, request_id, created_at, purpose, user_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9, $11, $12)";
 
 const CLAIM: &str = "UPDATE messages_outbox
     SET status = 'sending', attempts = attempts + 1, claimed_at = $3, error_code = NULL, error_title = NULL
@@ -73,18 +73,49 @@ pub enum Content {
         /// Values of its variables, in order.
         parameters: Vec<String>,
     },
+    /// The same twice: plain, and as HTML. The subject is one line.
+    Email {
+        subject: String,
+        text: String,
+        html: String,
+    },
+}
+
+/// What a delivery is for. What a notice or a code said is gone once the delivery is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A message of a conversation, which keeps it.
+    Conversation,
+    /// The system tells a person something.
+    Notice,
+    /// A one-time code.
+    Otp,
+}
+
+impl Purpose {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conversation => "conversation",
+            Self::Notice => "notice",
+            Self::Otp => "otp",
+        }
+    }
 }
 
 /// A delivery to be made. Its id is also the id of the message it carries, where there is one.
 pub struct NewDelivery<'a> {
     pub id: Uuid,
-    /// `whatsapp`, `sms`, `email` or `inbox`.
+    pub purpose: Purpose,
+    /// `whatsapp`, `sms` or `email`.
     pub channel: &'a str,
     /// The tenant's account to send with; the provider's global one when there is none.
     pub channel_account_id: Option<Uuid>,
+    /// The person, where it is one of these.
     pub contact_id: Option<Uuid>,
+    pub user_id: Option<Uuid>,
     pub provider: Option<&'a str>,
-    /// The address: E.164 for phones.
+    /// The address: an e-mail address, or a phone in E.164.
     pub recipient: &'a str,
     pub content: &'a Content,
 }
@@ -137,6 +168,8 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
             &content,
             &now,
             request_id,
+            &new.purpose.as_str(),
+            &new.user_id,
         ],
     )
     .await?;

@@ -1,10 +1,23 @@
 //! What the system itself says to a person: a link to verify an address, a code, a decision (S1.8,
-//! S3A.8, S12.7). A notice is a delivery like any other, and so goes through `messages_outbox`.
+//! S3A.8, S12.7). A notice is a delivery like any other, and so goes through `messages_outbox`; what
+//! it said is forgotten once it is settled. A notice for the inbox is only written there.
 
-use crate::delivery::{self, Content, NewDelivery};
+mod words;
+
+use crate::delivery::{self, Content, NewDelivery, Purpose};
+use crate::inbox::{self, NewMessage};
 use db::Tx;
-use kernel::Result;
+use futures::try_join;
+use kernel::{Error, Result};
+use std::fmt;
 use uuid::Uuid;
+use words::{Language, Words};
+
+/// The code of the template that WhatsApp codes are sent with (S1.8); its variable is the code.
+pub const WHATSAPP_OTP: &str = "otp.whatsapp.verify_phone";
+
+const VERIFIED_EMAIL: &str = "SELECT u.email FROM users u
+    WHERE u.tenant_id = $1 AND u.id = $2 AND u.email_verified_at IS NOT NULL";
 
 /// How a notice reaches a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +41,19 @@ impl Channel {
 }
 
 /// Whom a notice is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct To<'a> {
     /// The user, when it is one.
     pub user_id: Option<Uuid>,
     pub channel: Channel,
     /// An e-mail address, or a phone number in E.164; empty for the inbox.
     pub address: &'a str,
-    /// `en` or `ar`; any other is answered in English.
+    /// `en`, `ar` or a locale of them (`ar_EG`); any other is told in English.
     pub locale: &'a str,
 }
 
 /// What is said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Notice {
     VerifyEmail {
         url: String,
@@ -61,6 +74,10 @@ pub enum Notice {
     Otp {
         code: String,
         minutes: i64,
+    },
+    /// That a code went to the user's phone.
+    CodeSent {
+        channel: Channel,
     },
     AccountSuspended,
     AccountReactivated,
@@ -92,51 +109,165 @@ pub enum Notice {
     },
 }
 
-/// Queues a notice in the transaction of what caused it; returns the delivery's id.
+// Neither address nor code nor name: a notice that is printed tells only which it is.
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
+
+impl fmt::Debug for To<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("To")
+            .field("user_id", &self.user_id)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Notice {
+    /// Its name, in templates and in the inbox.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::PasswordChanged => "password_changed",
+            Self::Invite { .. } => "invite",
+            Self::InviteAccepted { .. } => "invite_accepted",
+            Self::Otp { .. } => "otp",
+            Self::CodeSent { .. } => "code_sent",
+            Self::AccountSuspended => "account_suspended",
+            Self::AccountReactivated => "account_reactivated",
+            Self::AccountDeactivated => "account_deactivated",
+            Self::SeatLimitReached { .. } => "seat_limit_reached",
+            Self::LockedOut => "locked_out",
+            Self::ApprovalRequested { .. } => "approval_requested",
+            Self::ApprovalReminder { .. } => "approval_reminder",
+            Self::ApprovalEscalated { .. } => "approval_escalated",
+            Self::ApprovalDecided { .. } => "approval_decided",
+            Self::ApprovalFailed { .. } => "approval_failed",
+        }
+    }
+
+    fn url(&self) -> Option<&str> {
+        match self {
+            Self::VerifyEmail { url }
+            | Self::ResetPassword { url }
+            | Self::Invite { url, .. }
+            | Self::ApprovalRequested { url, .. }
+            | Self::ApprovalReminder { url, .. }
+            | Self::ApprovalEscalated { url, .. }
+            | Self::ApprovalDecided { url, .. } => Some(url),
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&str> {
+        match self {
+            Self::Otp { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whoever reads its code or link can act as the person it is for, so the inbox, which an
+    /// administrator may read, shows neither.
+    fn opens_an_account(&self) -> bool {
+        matches!(
+            self,
+            Self::VerifyEmail { .. } | Self::ResetPassword { .. } | Self::Invite { .. } | Self::Otp { .. }
+        )
+    }
+}
+
+/// Sends a notice, in the transaction of what caused it: queues it, or for the inbox puts it there.
+/// Returns the id of the delivery, or of the inbox message.
+///
+/// A code that goes to a user's phone is mirrored (S2.6): the inbox, and the user's e-mail address
+/// where it is verified, are told that a code was sent, and never the code.
 ///
 /// # Errors
-/// As the database fails.
+/// Internal, when an inbox notice names no user; else as the database fails.
 pub async fn send(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
+    let id = deliver(tx, to, notice).await?;
+    let by_phone = matches!(to.channel, Channel::Sms | Channel::Whatsapp);
+    if let (Notice::Otp { .. }, Some(user_id), true) = (notice, to.user_id, by_phone) {
+        mirror(tx, to, user_id).await?;
+    }
+    Ok(id)
+}
+
+async fn mirror(tx: &Tx, to: &To<'_>, user_id: Uuid) -> Result<()> {
+    let told = Notice::CodeSent { channel: to.channel };
+    let inbox = To {
+        channel: Channel::Inbox,
+        address: "",
+        ..*to
+    };
+    let tell = deliver(tx, &inbox, &told);
+    let params: db::Params<'_> = &[&tx.tenant().0, &user_id];
+    let (_, row) = try_join!(tell, tx.query_opt(VERIFIED_EMAIL, params))?;
+    if let Some(row) = row {
+        let mail = To {
+            channel: Channel::Email,
+            address: row.get(0),
+            ..*to
+        };
+        deliver(tx, &mail, &told).await?;
+    }
+    Ok(())
+}
+
+async fn deliver(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
     let id = tx.clock().id();
-    let content = Content::Text(text(notice));
+    let language = Language::of(to.locale);
+    let words = Words::of(notice, language, to.channel != Channel::Inbox)?;
+    let content = match to.channel {
+        Channel::Inbox => {
+            let user_id = to
+                .user_id
+                .ok_or_else(|| Error::internal("an inbox notice for nobody"))?;
+            let new = NewMessage {
+                id,
+                user_id,
+                kind: notice.kind(),
+                title: &words.subject,
+                body: &words.inbox,
+                link_url: words.url.as_deref(),
+            };
+            inbox::insert(tx, &new).await?;
+            return Ok(id);
+        }
+        Channel::Email => Content::Email {
+            subject: words.subject.clone(),
+            text: words.text(),
+            html: words.html()?,
+        },
+        Channel::Whatsapp => match notice.code() {
+            // Nobody wrote to us within 24 hours, so WhatsApp takes nothing but an approved template.
+            Some(code) => Content::Template {
+                name: WHATSAPP_OTP.to_owned(),
+                language: language.code().to_owned(),
+                parameters: vec![code.to_owned()],
+            },
+            None => Content::Text(words.short.clone()),
+        },
+        Channel::Sms => Content::Text(words.short.clone()),
+    };
     let new = NewDelivery {
         id,
+        purpose: match notice {
+            Notice::Otp { .. } => Purpose::Otp,
+            _ => Purpose::Notice,
+        },
         channel: to.channel.as_str(),
         channel_account_id: None,
         contact_id: None,
+        user_id: to.user_id,
         provider: None,
         recipient: to.address,
         content: &content,
     };
     delivery::enqueue(tx, &new).await?;
     Ok(id)
-}
-
-fn text(notice: &Notice) -> String {
-    match notice {
-        Notice::VerifyEmail { url } => format!("Verify your e-mail address: {url}"),
-        Notice::ResetPassword { url } => format!("Choose a new password: {url}"),
-        Notice::PasswordChanged => "Your password was changed.".to_owned(),
-        Notice::Invite {
-            url,
-            tenant_name,
-            inviter,
-        } => format!("{inviter} invites you to {tenant_name}: {url}"),
-        Notice::InviteAccepted { name } => format!("{name} accepted the invitation."),
-        Notice::Otp { code, minutes } => format!("Your code is {code}. It is good for {minutes} minutes."),
-        Notice::AccountSuspended => "Your account was suspended.".to_owned(),
-        Notice::AccountReactivated => "Your account is active again.".to_owned(),
-        Notice::AccountDeactivated => "Your account was closed.".to_owned(),
-        Notice::SeatLimitReached { limit } => format!("All {limit} seats are taken."),
-        Notice::LockedOut => "Too many wrong passwords: logging in is blocked for 10 minutes.".to_owned(),
-        Notice::ApprovalRequested { title, url } => format!("{title} waits for your approval: {url}"),
-        Notice::ApprovalReminder { title, url } => format!("{title} still waits for your approval: {url}"),
-        Notice::ApprovalEscalated { title, url } => {
-            format!("{title} was not decided in time; it is yours to decide: {url}")
-        }
-        Notice::ApprovalDecided { title, decision, url } => format!("{title}: {decision}. {url}"),
-        Notice::ApprovalFailed { title, reason } => {
-            format!("{title} was approved and could not be done: {reason}")
-        }
-    }
 }

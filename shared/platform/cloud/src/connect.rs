@@ -1,7 +1,7 @@
 //! One configuration, one connection pool, and clients on demand.
 
 use crate::state::Table;
-use crate::{Accounts, Bucket, LockOuts, Queue, RateLimiter};
+use crate::{Accounts, Bucket, LockOuts, Queue, RateLimiter, Tickets};
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
@@ -104,6 +104,12 @@ impl Cloud {
     #[must_use]
     pub fn lock_outs(&self, table: &str, clock: Clock) -> LockOuts {
         LockOuts::new(self.table(table), clock)
+    }
+
+    /// Sealed values of one kind that can be taken once.
+    #[must_use]
+    pub fn tickets(&self, table: &str, sealer: Sealer, clock: Clock, kind: &'static str) -> Tickets {
+        Tickets::new(self.table(table), sealer, clock, kind)
     }
 
     fn table(&self, name: &str) -> Table {

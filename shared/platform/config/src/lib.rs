@@ -6,8 +6,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 mod keys;
+mod oauth;
 
 pub use keys::{DataKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
+pub use oauth::{OauthClient, OauthCredential, OauthProviders};
 
 /// A setting that is missing or wrong: which, and why.
 #[derive(Debug)]
@@ -114,6 +116,7 @@ pub mod secret {
     pub const DATA_KEYS: &str = "DATA_KEYS_SECRET";
     pub const EDGE_KEYS: &str = "EDGE_KEYS_SECRET";
     pub const GLOBAL_ACCOUNTS: &str = "GLOBAL_ACCOUNTS_SECRET";
+    pub const OAUTH_PROVIDERS: &str = "OAUTH_PROVIDERS_SECRET";
 }
 
 /// How to reach the database.
@@ -150,6 +153,7 @@ pub enum Tls {
 pub struct GlobalAccounts {
     pub meta: Option<GlobalMeta>,
     pub twilio: Option<GlobalTwilio>,
+    pub brevo: Option<GlobalBrevo>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -164,6 +168,17 @@ pub struct GlobalMeta {
 pub struct GlobalTwilio {
     pub account_sid: String,
     pub auth_token: Secret,
+    /// The number that SMS come from, in E.164; without it none are sent.
+    pub from: Option<String>,
+}
+
+/// What e-mails go out with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GlobalBrevo {
+    pub api_key: Secret,
+    /// An address that Brevo has verified.
+    pub sender_email: String,
+    pub sender_name: String,
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub struct Endpoints {
     pub meta_api_url: String,
     /// `https://api.twilio.com`
     pub twilio_api_url: String,
+    /// `https://api.brevo.com`
+    pub brevo_api_url: String,
     /// Public base URL of the webhooks function.
     pub webhooks_url: String,
 }
@@ -137,7 +139,7 @@ fn no_answer(error: &reqwest::Error) -> SendError {
     }
 }
 
-async fn read(mut response: Response) -> Option<Vec<u8>> {
+pub(crate) async fn read(mut response: Response) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -148,11 +150,13 @@ async fn read(mut response: Response) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `Retry-After` in seconds. The form with a date is not used by these providers.
+/// `Retry-After`, or Brevo's name for it, in seconds. The form with a date is not used by these
+/// providers.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response
-        .headers()
-        .get("retry-after")?
+    let headers = response.headers();
+    let seconds = headers
+        .get("retry-after")
+        .or_else(|| headers.get("x-sib-ratelimit-reset"))?
         .to_str()
         .ok()?
         .trim()

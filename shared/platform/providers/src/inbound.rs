@@ -52,14 +52,17 @@ pub enum Channel {
     Whatsapp,
     /// SMS.
     Sms,
+    /// E-mail, through Brevo; nobody answers it here yet.
+    Email,
 }
 
 impl Channel {
-    /// As stored: `whatsapp` or `sms`.
+    /// As stored: `whatsapp`, `sms` or `email`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Whatsapp => "whatsapp",
             Self::Sms => "sms",
+            Self::Email => "email",
         }
     }
 }

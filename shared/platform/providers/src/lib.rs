@@ -5,12 +5,14 @@
 //! signature is right: a tenant holds its own app secret and can sign anything with it. So ids
 //! are bounded, parsing is tolerant of each item by itself, and nothing recurses.
 
+pub mod brevo;
 pub mod devstub;
 pub mod escape;
 pub mod http;
 pub mod inbound;
 pub mod intake;
 pub mod meta;
+pub mod oidc;
 pub mod send;
 pub mod signature;
 pub mod twilio;

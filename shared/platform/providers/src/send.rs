@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 
 use crate::http::{Answer, Http};
 use crate::inbound::Channel;
-use crate::{devstub, meta, twilio};
+use crate::{brevo, devstub, meta, twilio};
 use kernel::Secret;
 
 /// A message to a person.
@@ -15,12 +15,12 @@ use kernel::Secret;
 pub struct OutboundMessage {
     /// Our row's id. It travels with the message and comes back with its status.
     pub id: String,
-    /// SMS or WhatsApp.
+    /// What it travels by.
     pub channel: Channel,
-    /// Meta: the `phone_number_id`. Twilio: our number, E.164.
+    /// Meta: the `phone_number_id`. Twilio: our number, E.164. Brevo: our address.
     pub from: String,
-    /// The recipient, E.164 with `+`.
-    pub to_e164: String,
+    /// The recipient: E.164 with `+`, or an e-mail address.
+    pub to: String,
     /// What to say.
     pub content: Content,
     /// The request that asked for it; sent along, so that a provider's support can be asked about it.
@@ -42,6 +42,15 @@ pub enum Content {
         language: String,
         /// Values of `{{1}}`, `{{2}}`, …, in order.
         params: Vec<String>,
+    },
+    /// An e-mail, plain and as HTML.
+    Email {
+        /// One line.
+        subject: String,
+        /// Plain text.
+        text: String,
+        /// The same as a page.
+        html: String,
     },
 }
 
@@ -139,16 +148,24 @@ pub enum Account {
         /// Also signs the webhooks.
         auth_token: Secret,
     },
+    /// Brevo, e-mail.
+    Brevo {
+        /// `xkeysib-…`
+        api_key: Secret,
+        /// Shown beside our address.
+        sender_name: String,
+    },
     /// Accepts everything and sends nothing.
     DevStub,
 }
 
 impl Account {
-    /// As stored: `meta`, `twilio`, `devstub`.
+    /// As stored: `meta`, `twilio`, `brevo`, `devstub`.
     pub fn provider(&self) -> &'static str {
         match self {
             Self::Meta { .. } => "meta",
             Self::Twilio { .. } => "twilio",
+            Self::Brevo { .. } => "brevo",
             Self::DevStub => "devstub",
         }
     }
@@ -164,6 +181,7 @@ impl Account {
                 account_sid,
                 auth_token,
             } => twilio::send::send(http, account_sid, auth_token, message).await,
+            Self::Brevo { api_key, sender_name } => brevo::send(http, api_key, sender_name, message).await,
             Self::DevStub => Ok(devstub::send(message)),
         }
     }
@@ -198,6 +216,7 @@ impl fmt::Debug for Content {
         f.write_str(match self {
             Self::Text(_) => "Text(***)",
             Self::Template { .. } => "Template(***)",
+            Self::Email { .. } => "Email(***)",
         })
     }
 }

@@ -15,3 +15,4 @@ mod queue;
 mod rates;
 mod secrets;
 mod setup;
+mod tickets;

@@ -23,10 +23,11 @@ pub async fn send(
         return Err(SendError::new(SendErrorKind::Permanent, "ACCOUNT"));
     }
     let url = format!("{}/{number}/messages", http.endpoints.meta_api_url);
+    let payload = payload(message).ok_or_else(|| SendError::new(SendErrorKind::Permanent, "REJECTED"))?;
     let request = http
         .post(url, message)
         .bearer_auth(access_token.expose())
-        .json(&payload(message));
+        .json(&payload);
     let answer = exchange(request).await?;
     let body = answer.body.as_ref();
     let sent = body
@@ -43,11 +44,12 @@ pub async fn send(
     }
 }
 
-fn payload(message: &OutboundMessage) -> Value {
+/// `None` for an e-mail.
+fn payload(message: &OutboundMessage) -> Option<Value> {
     let mut payload = json!({
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
-        "to": message.to_e164,
+        "to": message.to,
         "biz_opaque_callback_data": message.id,
     });
     match &message.content {
@@ -61,15 +63,25 @@ fn payload(message: &OutboundMessage) -> Value {
             params,
         } => {
             payload["type"] = "template".into();
-            payload["template"] = json!({ "name": name, "language": { "code": language } });
+            // A name of Meta's has no dots; ours, which other providers know too, do.
+            let ours = name.contains('.');
+            payload["template"] = json!({ "name": name.replace('.', "_"), "language": { "code": language } });
             if !params.is_empty() {
                 let parameters: Vec<_> = params
                     .iter()
                     .map(|text| json!({ "type": "text", "text": text }))
                     .collect();
-                payload["template"]["components"] = json!([{ "type": "body", "parameters": parameters }]);
+                let mut components = vec![json!({ "type": "body", "parameters": parameters })];
+                if ours && name.starts_with("otp.") {
+                    // Templates of the category Authentication all have a button that copies the code.
+                    components.push(
+                        json!({ "type": "button", "sub_type": "url", "index": "0", "parameters": parameters }),
+                    );
+                }
+                payload["template"]["components"] = components.into();
             }
         }
+        Content::Email { .. } => return None,
     }
-    payload
+    Some(payload)
 }

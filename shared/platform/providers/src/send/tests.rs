@@ -16,6 +16,7 @@ fn http(base: &str) -> Http {
     let endpoints = Endpoints {
         meta_api_url: format!("{base}/v23.0"),
         twilio_api_url: base.to_owned(),
+        brevo_api_url: base.to_owned(),
         webhooks_url: "https://hooks.example".into(),
     };
     let timeouts = Timeouts {
@@ -43,7 +44,7 @@ fn message(channel: Channel, content: Content) -> OutboundMessage {
         id: "row 7&x".into(),
         channel,
         from: NUMBER.into(),
-        to_e164: "+201001234567".into(),
+        to: "+201001234567".into(),
         content,
         request_id: "req-7".into(),
         trace: Some("Root=1-5759e988-bd862e3fe1be46a994272793".into()),
@@ -438,4 +439,101 @@ fn nothing_prints_a_secret_or_a_person() {
     for hidden in ["secret", "2010", "أهلا", "Salma"] {
         assert!(!printed.contains(hidden), "{printed}");
     }
+}
+
+fn brevo() -> Account {
+    Account::Brevo {
+        api_key: Secret::new("xkeysib-secret".into()),
+        sender_name: "M3".into(),
+    }
+}
+
+fn mail() -> OutboundMessage {
+    OutboundMessage {
+        from: "no-reply@m3.example".into(),
+        to: "salma@example.com".into(),
+        ..message(
+            Channel::Email,
+            Content::Email {
+                subject: "أهلا".into(),
+                text: "plain".into(),
+                html: "<p>page</p>".into(),
+            },
+        )
+    }
+}
+
+async fn mailed(answer: ResponseTemplate) -> Result<Accepted, SendError> {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v3/smtp/email"))
+        .and(header("api-key", "xkeysib-secret"))
+        .and(body_json(json!({
+            "sender": { "email": "no-reply@m3.example", "name": "M3" },
+            "to": [{ "email": "salma@example.com" }],
+            "subject": "أهلا", "textContent": "plain", "htmlContent": "<p>page</p>",
+            "headers": { "idempotencyKey": "row 7&x" },
+        })))
+        .respond_with(answer)
+        .expect(1)
+        .mount(&server)
+        .await;
+    brevo().send(&http(&server.uri()), &mail()).await
+}
+
+#[tokio::test]
+async fn brevo_takes_an_e_mail() {
+    let answer = ResponseTemplate::new(201).set_body_json(json!({ "messageId": "<1@smtp-relay.mailin.fr>" }));
+    assert_eq!(
+        mailed(answer).await.unwrap().provider_message_id,
+        "<1@smtp-relay.mailin.fr>"
+    );
+    let again = ResponseTemplate::new(400).set_body_json(json!({ "code": "duplicate_parameter" }));
+    assert_eq!(mailed(again).await.unwrap().provider_message_id, "row 7&x");
+}
+
+#[tokio::test]
+async fn brevo_refuses_for_good_or_for_now_and_never_leaves_it_open() {
+    for (status, code, expected) in [
+        (400, "invalid_parameter", (Permanent, "REJECTED")),
+        (401, "unauthorized", (Permanent, "AUTH")),
+        (402, "not_enough_credits", (Permanent, "ACCOUNT")),
+        (429, "too_many_requests", (Transient, "RATE_LIMITED")),
+        (500, "internal_server_error", (Transient, "UNAVAILABLE")),
+        (504, "", (Transient, "TIMEOUT")),
+        (201, "", (Transient, "BAD_ANSWER")),
+    ] {
+        let answer = ResponseTemplate::new(status)
+            .insert_header("x-sib-ratelimit-reset", "7")
+            .set_body_json(json!({ "code": code, "message": "salma@example.com" }));
+        let error = mailed(answer).await.unwrap_err();
+        assert_eq!((error.kind, error.code), expected, "{status}");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+        assert!(!format!("{error} {error:?}").contains("example.com"));
+    }
+    let slow = ResponseTemplate::new(201).set_delay(Duration::from_secs(2));
+    let error = mailed(slow).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (Transient, "TIMEOUT"));
+}
+
+#[tokio::test]
+async fn what_a_provider_does_not_carry_is_refused_before_it_is_called() {
+    let nowhere = http("http://127.0.0.1:1");
+    let by_number = || OutboundMessage {
+        from: NUMBER.into(),
+        ..mail()
+    };
+    for (account, message) in [(meta(), by_number()), (twilio(), by_number()), (brevo(), text())] {
+        let error = account.send(&nowhere, &message).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.code),
+            (Permanent, "REJECTED"),
+            "{}",
+            account.provider()
+        );
+    }
+    assert!(
+        !format!("{:?} {:?}", mail(), brevo()).contains("xkeysib")
+            && !format!("{:?}", mail().content).contains("page")
+    );
 }

@@ -27,10 +27,12 @@ pub async fn send(
         "{}/2010-04-01/Accounts/{account_sid}/Messages.json",
         http.endpoints.twilio_api_url
     );
+    let form = form(&http.endpoints.webhooks_url, message)
+        .ok_or_else(|| SendError::new(SendErrorKind::Permanent, "REJECTED"))?;
     let request = http
         .post(url, message)
         .basic_auth(account_sid, Some(auth_token.expose()))
-        .form(&form(&http.endpoints.webhooks_url, message));
+        .form(&form);
     let answer = exchange(request).await?;
     let body = answer.body.as_ref();
     let sid = body.and_then(|body| body.get("sid")).and_then(Value::as_str);
@@ -43,15 +45,16 @@ pub async fn send(
     }
 }
 
-fn form(webhooks_url: &str, message: &OutboundMessage) -> Vec<(&'static str, String)> {
+/// `None` for an e-mail.
+fn form(webhooks_url: &str, message: &OutboundMessage) -> Option<Vec<(&'static str, String)>> {
     let address = |number: &str| match message.channel {
         Channel::Whatsapp => format!("whatsapp:{number}"),
-        Channel::Sms => number.to_owned(),
+        Channel::Sms | Channel::Email => number.to_owned(),
     };
     let reference: String = form_urlencoded::byte_serialize(message.id.as_bytes()).collect();
     let mut form = vec![
         ("From", address(&message.from)),
-        ("To", address(&message.to_e164)),
+        ("To", address(&message.to)),
         (
             "StatusCallback",
             format!("{webhooks_url}/v1/webhooks/twilio?ref={reference}"),
@@ -70,6 +73,7 @@ fn form(webhooks_url: &str, message: &OutboundMessage) -> Vec<(&'static str, Str
                 form.push(("ContentVariables", Value::Object(numbered).to_string()));
             }
         }
+        Content::Email { .. } => return None,
     }
-    form
+    Some(form)
 }

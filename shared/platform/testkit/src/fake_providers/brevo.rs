@@ -39,6 +39,14 @@ pub(super) fn answer(call: &Call, state: &Shared) -> Answer {
     if !by_template && !has_content {
         return error(StatusCode::BAD_REQUEST, "htmlContent or textContent is required");
     }
+    if let Some(key) = call.text("/headers/idempotencyKey")
+        && !state.is_new_key(key)
+    {
+        return Answer::json(
+            StatusCode::BAD_REQUEST,
+            json!({ "code": "duplicate_parameter", "message": "idempotencyKey was used already" }),
+        );
+    }
     let id = format!("<{}@smtp-relay.mailin.fr>", state.clock.id().simple());
     Answer::accepted(StatusCode::CREATED, json!({ "messageId": id }), id)
 }

@@ -1,6 +1,6 @@
 //! What the server remembers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ struct Inner {
     /// Twilio's messages as its look-up shows them.
     messages: VecDeque<Value>,
     behaviours: BTreeMap<Provider, Behaviour>,
+    /// Idempotency keys that Brevo has seen.
+    keys: BTreeSet<String>,
 }
 
 impl Shared {
@@ -105,6 +107,15 @@ impl Shared {
             inner.messages.pop_front();
         }
         inner.messages.push_back(message);
+    }
+
+    /// False when the key was used before.
+    pub fn is_new_key(&self, key: &str) -> bool {
+        let mut inner = self.inner();
+        if inner.keys.len() == MAX_KEPT {
+            inner.keys.clear();
+        }
+        inner.keys.insert(key.to_owned())
     }
 
     /// Newest first.

@@ -43,6 +43,7 @@ impl Bench {
         let endpoints = Endpoints {
             meta_api_url: format!("{}/v23.0", self.url),
             twilio_api_url: self.url.clone(),
+            brevo_api_url: self.url.clone(),
             webhooks_url: webhooks_url.into(),
         };
         let timeouts = Timeouts {
@@ -58,7 +59,7 @@ impl Bench {
             id: "row-1".into(),
             channel: Channel::Whatsapp,
             from: from.into(),
-            to_e164: "+201001234567".into(),
+            to: "+201001234567".into(),
             content: Content::Text("أهلا".into()),
             request_id: "req-7".into(),
             trace: None,

@@ -1,0 +1,105 @@
+//! Signing in with an account at an identity provider: whose it is here (AppA.5).
+
+use crate::login::FoundAccount;
+use db::{Db, Tx};
+use kernel::{Email, Result, TenantId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const CANDIDATES: &str =
+    "SELECT tenant_id, tenant_slug, user_id, linked FROM app.oauth_candidates($1, $2, $3, $4)";
+const LINK: &str = "INSERT INTO user_identities (tenant_id, id, user_id, provider, subject_hash, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+const IS_LINKED: &str = "SELECT EXISTS (SELECT FROM user_identities i
+    WHERE i.tenant_id = $1 AND i.user_id = $2 AND i.provider = $3 AND i.subject_hash = $4)";
+
+/// An identity provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityProvider {
+    Google,
+    Apple,
+    Linkedin,
+}
+
+impl IdentityProvider {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Google => "google",
+            Self::Apple => "apple",
+            Self::Linkedin => "linkedin",
+        }
+    }
+}
+
+/// Somebody whom a provider vouches for, with an address that it has made sure of.
+#[derive(Debug)]
+pub struct Vouched<'a> {
+    pub provider: IdentityProvider,
+    /// The provider's name for the person.
+    pub subject: &'a str,
+    pub email: &'a Email,
+}
+
+/// An active account that this opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub account: FoundAccount,
+    /// Of its company.
+    pub slug: String,
+    /// Whether it was opened this way before.
+    pub linked: bool,
+}
+
+/// The accounts that somebody's identity opens, in one company when it is named by slug or id; at most
+/// 20. Accounts that are not active, and those whose own address was never verified, are not among them.
+///
+/// # Errors
+/// 503 when the database is away.
+pub async fn find(db: &Db, vouched: &Vouched<'_>, tenant: Option<&str>) -> Result<Vec<Candidate>> {
+    let subject = subject_hash(db.sealer(), vouched);
+    let rows = db
+        .lookup(
+            CANDIDATES,
+            &[
+                &vouched.provider.as_str(),
+                &subject,
+                &vouched.email.normalised,
+                &tenant,
+            ],
+        )
+        .await?;
+    let candidates = rows.iter().map(|row| Candidate {
+        account: FoundAccount {
+            tenant: TenantId(row.get(0)),
+            user_id: row.get(2),
+        },
+        slug: row.get(1),
+        linked: row.get(3),
+    });
+    Ok(candidates.collect())
+}
+
+/// Makes the identity one of this user's. False when the user has another of this provider, or another
+/// user has this one.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn link(tx: &Tx, account: FoundAccount, vouched: &Vouched<'_>) -> Result<bool> {
+    let (tenant, user_id, provider) = (tx.tenant().0, account.user_id, vouched.provider.as_str());
+    let subject = subject_hash(tx.sealer(), vouched);
+    let (id, now) = (tx.clock().id(), tx.clock().now());
+    tx.execute(LINK, &[&tenant, &id, &user_id, &provider, &subject, &now])
+        .await?;
+    let row = tx
+        .query_one(IS_LINKED, &[&tenant, &user_id, &provider, &subject])
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The same in every company, since a sign-in names none.
+fn subject_hash(sealer: &kernel::Sealer, vouched: &Vouched<'_>) -> Vec<u8> {
+    let context = format!("user_identities.subject/{}", vouched.provider.as_str());
+    sealer.lookup_hash(&context, vouched.subject)
+}

@@ -1,0 +1,81 @@
+//! What a user reads inside the application (S2.3). Written in the transaction of what caused it;
+//! nothing is sent.
+
+use db::Tx;
+use jiff::Timestamp;
+use kernel::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+const INSERT: &str = "INSERT INTO inbox_messages
+    (tenant_id, id, user_id, kind, title_sealed, body_sealed, link_url, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+const LIST: &str = "SELECT m.id, m.kind, m.title_sealed, m.body_sealed, m.link_url, m.read_at, m.created_at
+    FROM inbox_messages m WHERE m.tenant_id = $1 AND m.user_id = $2
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 200";
+
+/// A message in a user's inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InboxMessage {
+    pub id: Uuid,
+    /// Which notice it is: `approval_requested`, `account_suspended`, …
+    pub kind: String,
+    pub title: String,
+    pub body: String,
+    /// Where a click leads.
+    pub link_url: Option<String>,
+    pub read_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// A message to be put there.
+pub(crate) struct NewMessage<'a> {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub kind: &'a str,
+    pub title: &'a str,
+    pub body: &'a str,
+    pub link_url: Option<&'a str>,
+}
+
+pub(crate) async fn insert(tx: &Tx, new: &NewMessage<'_>) -> Result<()> {
+    let title = tx.sealer().seal(&context(tx, "title"), new.title.as_bytes())?.0;
+    let body = tx.sealer().seal(&context(tx, "body"), new.body.as_bytes())?.0;
+    let now = tx.clock().now();
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &new.id,
+        &new.user_id,
+        &new.kind,
+        &title,
+        &body,
+        &new.link_url,
+        &now,
+    ];
+    tx.execute(INSERT, params).await.map(drop)
+}
+
+/// The newest 200 messages of a user, newest first.
+pub async fn list(tx: &Tx, user_id: Uuid) -> Result<Vec<InboxMessage>> {
+    let rows = tx.query(LIST, &[&tx.tenant().0, &user_id]).await?;
+    let open = |field: &str, sealed: &[u8]| tx.sealer().open_text(&context(tx, field), sealed);
+    rows.iter()
+        .map(|row| {
+            Ok(InboxMessage {
+                id: row.get(0),
+                kind: row.get(1),
+                title: open("title", row.get(2))?,
+                body: open("body", row.get(3))?,
+                link_url: row.get(4),
+                read_at: row.get(5),
+                created_at: row.get(6),
+            })
+        })
+        .collect()
+}
+
+fn context(tx: &Tx, field: &str) -> String {
+    format!("{}/inbox_messages.{field}", tx.tenant())
+}

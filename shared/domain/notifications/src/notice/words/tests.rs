@@ -1,0 +1,199 @@
+use super::super::Channel;
+use super::*;
+
+const URL: &str = "https://app.example/verify?token=m3v_abc&x=1";
+
+fn every() -> Vec<Notice> {
+    let text = |text: &str| text.to_owned();
+    vec![
+        Notice::VerifyEmail { url: text(URL) },
+        Notice::ResetPassword { url: text(URL) },
+        Notice::PasswordChanged,
+        Notice::Invite {
+            url: text(URL),
+            tenant_name: text("Nile Homes"),
+            inviter: text("Mona Ali"),
+        },
+        Notice::InviteAccepted { name: text("Basma") },
+        Notice::Otp {
+            code: text("493027"),
+            minutes: 10,
+        },
+        Notice::CodeSent {
+            channel: Channel::Sms,
+        },
+        Notice::AccountSuspended,
+        Notice::AccountReactivated,
+        Notice::AccountDeactivated,
+        Notice::SeatLimitReached { limit: 7 },
+        Notice::LockedOut,
+        Notice::ApprovalRequested {
+            title: text("Discount"),
+            url: text(URL),
+        },
+        Notice::ApprovalReminder {
+            title: text("Discount"),
+            url: text(URL),
+        },
+        Notice::ApprovalEscalated {
+            title: text("Discount"),
+            url: text(URL),
+        },
+        Notice::ApprovalDecided {
+            title: text("Discount"),
+            decision: text("approved"),
+            url: text(URL),
+        },
+        Notice::ApprovalFailed {
+            title: text("Discount"),
+            reason: text("The unit was sold."),
+        },
+    ]
+}
+
+fn english(notice: &Notice) -> Words {
+    Words::of(notice, Language::English, true).unwrap()
+}
+
+#[test]
+fn every_notice_has_words_in_every_language_and_says_what_it_carries() {
+    for notice in every() {
+        for language in [Language::English, Language::Arabic] {
+            let words = Words::of(&notice, language, true).unwrap();
+            let (text, html) = (words.text(), words.html().unwrap());
+            let arabic = words
+                .subject
+                .chars()
+                .any(|c| ('\u{600}'..='\u{6ff}').contains(&c));
+            assert_eq!(arabic, language == Language::Arabic, "{}", words.subject);
+            assert!(
+                !words.short.is_empty() && words.short.chars().count() < 300,
+                "{}",
+                words.short
+            );
+            assert!(html.contains(&format!(
+                "lang=\"{}\" dir=\"{}\"",
+                language.code(),
+                language.direction()
+            )));
+            if notice.url().is_some() {
+                assert!(text.contains(URL) && words.short.contains(URL) && words.action.is_some());
+                assert!(
+                    html.contains("href=\"https://app.example/verify?token=m3v_abc&amp;x=1\""),
+                    "{html}"
+                );
+            }
+            if let Some(code) = notice.code() {
+                assert!(text.contains(code) && html.contains(code) && words.short.contains(code));
+            }
+            for left in ["{{", "{%", "undefined", ">none<"] {
+                assert!(
+                    !html.contains(left) && !words.short.contains(left),
+                    "{left} in {html}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_opens_an_account_is_not_in_what_others_can_read() {
+    for notice in every().iter().filter(|notice| notice.opens_an_account()) {
+        for language in [Language::English, Language::Arabic] {
+            let words = Words::of(notice, language, false).unwrap();
+            let all = [
+                &words.subject,
+                &words.inbox,
+                &words.short,
+                &words.text(),
+                &words.html().unwrap(),
+            ]
+            .map(String::as_str)
+            .join("\n");
+            assert!(!all.contains("m3v_abc") && !all.contains("493027"), "{all}");
+            assert!(words.url.is_none() && !words.inbox.contains("  ") && !words.inbox.ends_with(':'));
+        }
+    }
+}
+
+#[test]
+fn a_name_is_text_and_never_markup_a_header_or_a_change_of_direction() {
+    let hostile = "<script>alert(1)</script>\"'&\r\nBcc: all@example.com\u{202e}gpj.exe\0";
+    let words = english(&Notice::Invite {
+        url: URL.to_owned(),
+        tenant_name: hostile.to_owned(),
+        inviter: "{{ url }}{% include 'x' %}".to_owned(),
+    });
+    let html = words.html().unwrap();
+    assert!(
+        !html.contains("<script") && html.contains("&lt;script&gt;"),
+        "{html}"
+    );
+    for text in [&words.subject, &words.short, &words.inbox, &words.text(), &html] {
+        assert!(!text.contains(['\r', '\0', '\u{202e}']), "{text:?}");
+    }
+    for line in [&words.subject, &words.short, &words.inbox] {
+        assert!(!line.contains('\n'), "{line:?}");
+    }
+    // What somebody typed is a value, and not a template.
+    assert!(
+        words
+            .subject
+            .starts_with("{{ url }}{% include 'x' %} invites you to <script>")
+    );
+}
+
+#[test]
+fn long_names_are_cut() {
+    let words = english(&Notice::InviteAccepted {
+        name: "م".repeat(10_000),
+    });
+    assert!(words.subject.chars().count() <= MAX_SUBJECT && words.subject.contains('…'));
+    assert!(words.text().chars().count() < 300);
+}
+
+#[test]
+fn a_link_that_is_none_is_refused() {
+    for url in [
+        "javascript:alert(1)",
+        "https://a.example/\" onclick=\"x",
+        "https://a.example/\r\nX: y",
+        "",
+        "https://a b",
+    ] {
+        let notice = Notice::VerifyEmail { url: url.to_owned() };
+        assert!(Words::of(&notice, Language::English, true).is_err(), "{url:?}");
+    }
+}
+
+#[test]
+fn a_locale_without_templates_is_english() {
+    for (locale, language) in [
+        ("ar", Language::Arabic),
+        ("ar_EG", Language::Arabic),
+        ("AR-kw", Language::Arabic),
+        ("en", Language::English),
+        ("fr", Language::English),
+        ("", Language::English),
+        ("arn", Language::English),
+    ] {
+        assert_eq!(Language::of(locale), language, "{locale}");
+    }
+}
+
+#[test]
+fn arabic_counts_minutes_as_arabic_does() {
+    for (minutes, expected) in [
+        (1, "دقيقة واحدة"),
+        (2, "دقيقتين"),
+        (10, "10 دقائق"),
+        (15, "15 دقيقة"),
+    ] {
+        let notice = Notice::Otp {
+            code: "1".to_owned(),
+            minutes,
+        };
+        let words = Words::of(&notice, Language::Arabic, true).unwrap();
+        assert!(words.short.contains(expected), "{}", words.short);
+    }
+}

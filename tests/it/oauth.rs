@@ -1,0 +1,6 @@
+//! Signing in with an identity provider, against one that the test runs.
+
+mod abuse;
+mod issuer;
+mod setup;
+mod sign_in;
