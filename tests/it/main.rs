@@ -7,6 +7,7 @@
 #![allow(clippy::too_many_lines, reason = "a scenario reads best in one piece")]
 //! Integration tests: handlers in process, a real Postgres as `m3_app`, a real local AWS.
 
+mod approvals;
 mod auth;
 mod contacts;
 mod coverage;

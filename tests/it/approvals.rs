@@ -1,0 +1,1 @@
+//! `/v1/approvals`, and what it gates.
