@@ -15,7 +15,9 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<Policy>>> {
     let page = page.check(policy::SORTS)?;
-    let listed = app.db.read(&caller, async |tx| policy::list(&tx, &filter, &page).await);
+    let listed = app
+        .db
+        .read(&caller, async |tx| policy::list(&tx, &filter, &page).await);
     Ok(Json(listed.await?))
 }
 
@@ -76,7 +78,9 @@ pub async fn delete(
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
 ) -> Result<NoContent> {
-    let archived = app.db.write(&caller, async |tx| policy::archive(&tx, path.id).await);
+    let archived = app
+        .db
+        .write(&caller, async |tx| policy::archive(&tx, path.id).await);
     archived.await?;
     Ok(NoContent)
 }

@@ -19,7 +19,9 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<ApprovalRequest>>> {
     let page = page.check(request::SORTS)?;
-    let listed = app.db.read(&caller, async |tx| request::list(&tx, &filter, &page).await);
+    let listed = app
+        .db
+        .read(&caller, async |tx| request::list(&tx, &filter, &page).await);
     Ok(Json(listed.await?))
 }
 
@@ -43,6 +45,8 @@ pub async fn cancel(
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
 ) -> Result<Json<RequestDetail>> {
-    let cancelled = app.db.write(&caller, async |tx| cancel::cancel(&tx, path.id).await);
+    let cancelled = app
+        .db
+        .write(&caller, async |tx| cancel::cancel(&tx, path.id).await);
     Ok(Json(cancelled.await?))
 }

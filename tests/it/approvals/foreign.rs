@@ -11,7 +11,10 @@ async fn another_companys_ids_are_missing_ones() {
     let (their_contact, their_request) = theirs.ask(&their_manager).await;
     let their_role = testkit::unique();
     theirs
-        .sql("INSERT INTO roles (id, tenant_id, code, name) VALUES ($2, $1, 'their_board', 'Board')", their_role)
+        .sql(
+            "INSERT INTO roles (id, tenant_id, code, name) VALUES ($2, $1, 'their_board', 'Board')",
+            their_role,
+        )
         .await;
     let listed = theirs.approvals.get(&theirs.admin, POLICIES).await.expect(200);
     let their_policy = id(&listed["data"][0]);
@@ -37,14 +40,22 @@ async fn another_companys_ids_are_missing_ones() {
         let error = made.expect_code(404, "NOT_FOUND");
         assert_eq!(error["message"], "There is no such record.", "{mode} {reference}");
         let changed = json!({ "name": "Changed", "steps": named(mode, &reference)["steps"] });
-        api.patch(me, &our_policy, &changed).await.expect_code(404, "NOT_FOUND");
+        api.patch(me, &our_policy, &changed)
+            .await
+            .expect_code(404, "NOT_FOUND");
     }
-    assert_eq!(api.get(me, &our_policy).await.expect(200)["name"], "Deletions", "nothing of it is kept");
+    assert_eq!(
+        api.get(me, &our_policy).await.expect(200)["name"],
+        "Deletions",
+        "nothing of it is kept"
+    );
 
     for one in [&their_policy, &missing] {
         let path = format!("{POLICIES}/{one}");
         for method in ["GET", "PATCH", "DELETE"] {
-            api.json(me, method, &path, &[], &json!({})).await.expect_code(404, "NOT_FOUND");
+            api.json(me, method, &path, &[], &json!({}))
+                .await
+                .expect_code(404, "NOT_FOUND");
         }
     }
     for one in [&their_request, &missing] {
@@ -54,14 +65,24 @@ async fn another_companys_ids_are_missing_ones() {
             ours.decide(me, one, what).await.expect_code(404, "NOT_FOUND");
         }
     }
-    let listed = api.get(me, &format!("{REQUESTS}?object_id={their_contact}")).await.expect(200);
+    let listed = api
+        .get(me, &format!("{REQUESTS}?object_id={their_contact}"))
+        .await
+        .expect(200);
     assert_eq!(listed["data"], json!([]));
-    ours.delete(me, &their_contact).await.expect_code(404, "NOT_FOUND");
+    ours.delete(me, &their_contact)
+        .await
+        .expect_code(404, "NOT_FOUND");
     assert!(theirs.is_there(&their_contact).await);
     assert_eq!(theirs.request(&their_request).await["state"], "pending");
 
     // a role of our own is found by its code, though theirs has the same
     let our_role = testkit::unique();
-    ours.sql("INSERT INTO roles (id, tenant_id, code, name) VALUES ($2, $1, 'their_board', 'Board')", our_role).await;
-    ours.policy(json!({ "steps": [role("their_board"), user(me)] })).await;
+    ours.sql(
+        "INSERT INTO roles (id, tenant_id, code, name) VALUES ($2, $1, 'their_board', 'Board')",
+        our_role,
+    )
+    .await;
+    ours.policy(json!({ "steps": [role("their_board"), user(me)] }))
+        .await;
 }

@@ -109,7 +109,11 @@ impl Company {
 
     pub async fn count(&self, sql: &str) -> i64 {
         let admin = self.world.admin_sql().await;
-        admin.query_one(sql, &[&self.world.tenant.0]).await.unwrap().get(0)
+        admin
+            .query_one(sql, &[&self.world.tenant.0])
+            .await
+            .unwrap()
+            .get(0)
     }
 
     pub async fn group(&self, members: &[&Login]) -> Uuid {
@@ -117,7 +121,10 @@ impl Company {
         let code = format!("g-{group}");
         let admin = self.world.admin_sql().await;
         let insert = "INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at) VALUES ($1, $2, $3, $3, now(), now())";
-        admin.execute(insert, &[&self.world.tenant.0, &group, &code]).await.unwrap();
+        admin
+            .execute(insert, &[&self.world.tenant.0, &group, &code])
+            .await
+            .unwrap();
         for member in members {
             let insert = "INSERT INTO group_members (tenant_id, group_id, user_id, added_at) VALUES ($1, $2, $3, now())";
             let params: [&(dyn db::ToSql + Sync); 3] = [&self.world.tenant.0, &group, &member.user_id];
@@ -210,7 +217,13 @@ pub fn email(login: &Login) -> String {
 pub fn fields(error: &Value) -> Vec<String> {
     let fields = error["details"]["fields"].as_array().unwrap().iter();
     fields
-        .map(|field| format!("{} {}", field["path"].as_str().unwrap(), field["code"].as_str().unwrap()))
+        .map(|field| {
+            format!(
+                "{} {}",
+                field["path"].as_str().unwrap(),
+                field["code"].as_str().unwrap()
+            )
+        })
         .collect()
 }
 

@@ -24,7 +24,10 @@ impl Timed {
         let company = Company::of(stack.world).await;
         // the stack's own admin would be another super admin
         company
-            .sql("UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND id = $2", stack.me.user_id)
+            .sql(
+                "UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND id = $2",
+                stack.me.user_id,
+            )
             .await;
         company.policy(json!({ "steps": steps })).await;
         Self {
@@ -67,37 +70,68 @@ async fn a_late_step_is_reminded_of_once_and_escalated_once_to_the_manager() {
     );
     company.manages(&boss, &approver).await;
     let (contact, request) = company.ask(&manager).await;
-    assert_eq!(timed.after(179).await, Vec::<String>::new(), "three quarters of four hours are three");
+    assert_eq!(
+        timed.after(179).await,
+        Vec::<String>::new(),
+        "three quarters of four hours are three"
+    );
     assert_eq!(timed.after(1).await, [email(&approver)]);
     assert_eq!(timed.after(59).await, Vec::<String>::new());
     let boss = timed.again(&boss);
-    company.approve(&boss, &request).await.expect_code(403, "FORBIDDEN");
+    company
+        .approve(&boss, &request)
+        .await
+        .expect_code(403, "FORBIDDEN");
     assert_eq!(timed.after(1).await, [email(&boss)]);
     assert_eq!(timed.after(600).await, Vec::<String>::new(), "each once");
     let (boss, admin) = (timed.again(&boss), timed.again(&company.admin));
     let path = format!("{}/{request}", super::setup::REQUESTS);
     let found = company.approvals.get(&admin, &path).await.expect(200);
-    let escalated: Vec<bool> = found["deciders"].as_array().unwrap().iter().map(|d| d["escalated"] == true).collect();
-    assert_eq!(escalated.iter().filter(|escalated| **escalated).count(), 1, "the approver may still decide");
+    let escalated: Vec<bool> = found["deciders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["escalated"] == true)
+        .collect();
+    assert_eq!(
+        escalated.iter().filter(|escalated| **escalated).count(),
+        1,
+        "the approver may still decide"
+    );
     assert_eq!(escalated.len(), 2);
     company.approve(&boss, &request).await.expect(200);
-    let gone = company.contacts.get(&admin, &format!("/v1/contacts/{contact}")).await;
+    let gone = company
+        .contacts
+        .get(&admin, &format!("/v1/contacts/{contact}"))
+        .await;
     assert_eq!(gone.status, 404);
 }
 
 #[tokio::test]
 async fn without_a_manager_super_admins_are_told_also_when_the_scheduler_was_away() {
-    let timed = Timed::new(json!([with(kind("parallel", role("sales_manager")), "sla_hours", json!(1))])).await;
+    let timed = Timed::new(json!([with(
+        kind("parallel", role("sales_manager")),
+        "sla_hours",
+        json!(1)
+    )]))
+    .await;
     let company = &timed.company;
     let (approver, manager) = (company.user("sales_manager").await, company.user("manager").await);
     company.user("sales_manager").await;
     let (_, request) = company.ask(&manager).await;
     company.approve(&approver, &request).await.expect(200);
-    assert_eq!(timed.after(5000).await, [email(&company.admin)], "no reminder of what is escalated");
+    assert_eq!(
+        timed.after(5000).await,
+        [email(&company.admin)],
+        "no reminder of what is escalated"
+    );
     assert_eq!(timed.after(5000).await, Vec::<String>::new());
     let admin = timed.again(&company.admin);
     let done = company.approve(&admin, &request).await.expect(200);
-    assert_eq!(done["state"], "approved", "who it was escalated to decides the step");
+    assert_eq!(
+        done["state"], "approved",
+        "who it was escalated to decides the step"
+    );
 }
 
 #[tokio::test]
@@ -118,8 +152,19 @@ async fn the_hours_of_a_step_run_from_its_opening_and_end_with_it() {
     let (_, request) = company.ask(&manager).await;
     assert_eq!(timed.after(60).await, Vec::<String>::new());
     company.approve(&timed.again(&sales), &request).await.expect(200);
-    assert_eq!(timed.after(61).await, Vec::<String>::new(), "the first step is over, the second is young");
+    assert_eq!(
+        timed.after(61).await,
+        Vec::<String>::new(),
+        "the first step is over, the second is young"
+    );
     assert_eq!(timed.after(30).await, [email(&finance)]);
-    company.approve(&timed.again(&finance), &request).await.expect(200);
-    assert_eq!(timed.after(100_000).await, Vec::<String>::new(), "the last step has no hours");
+    company
+        .approve(&timed.again(&finance), &request)
+        .await
+        .expect(200);
+    assert_eq!(
+        timed.after(100_000).await,
+        Vec::<String>::new(),
+        "the last step has no hours"
+    );
 }

@@ -13,10 +13,11 @@ const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
 const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 
 /// One line of the table: function, what, method, path with query, body, what is expected.
-type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
+pub(super) type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
 
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
+    lines.extend(super::approvals::lines(demo)?);
     lines.extend(contacts(demo)?);
     lines.extend(me());
     lines.extend(accounts(demo)?);

@@ -136,7 +136,11 @@ impl Parser<'_> {
         if self.parts > MAX_PARTS {
             // Once is enough.
             if self.parts == MAX_PARTS + 1 {
-                self.validator.reject(path, "too_many", &format!("A condition has at most {MAX_PARTS} parts."));
+                self.validator.reject(
+                    path,
+                    "too_many",
+                    &format!("A condition has at most {MAX_PARTS} parts."),
+                );
             }
             return None;
         }
@@ -148,7 +152,11 @@ impl Parser<'_> {
             );
         }
         let Some(object) = value.as_object() else {
-            return self.reject(path, "invalid", "This is an object: all, any, not, or field, op and value.");
+            return self.reject(
+                path,
+                "invalid",
+                "This is an object: all, any, not, or field, op and value.",
+            );
         };
         let only = (object.len() == 1).then(|| object.iter().next()).flatten();
         match only.map(|(name, value)| (name.as_str(), value)) {

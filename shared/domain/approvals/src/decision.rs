@@ -120,7 +120,10 @@ pub async fn decide(
 /// Why a command can't be done any more; nothing when it may be done a moment later, or when the
 /// fault is ours.
 fn reason(error: &Error) -> Option<String> {
-    let later = matches!(error.code(), Code::Internal | Code::Unavailable | Code::RateLimited);
+    let later = matches!(
+        error.code(),
+        Code::Internal | Code::Unavailable | Code::RateLimited
+    );
     (!later).then(|| error.message().to_owned())
 }
 
@@ -195,8 +198,7 @@ impl<'a> Open<'a> {
         let tenant = tx.tenant().0;
         let asked: [&(dyn db::ToSql + Sync); 3] = [&tenant, &requester, &permission];
         let held: [&(dyn db::ToSql + Sync); 2] = [&tenant, &self.me];
-        let (person, _) =
-            futures::try_join!(tx.query_one(REQUESTER, &asked), tx.query(APPROVER, &held))?;
+        let (person, _) = futures::try_join!(tx.query_one(REQUESTER, &asked), tx.query(APPROVER, &held))?;
         let refused = |message| Err(Error::new(Code::Forbidden, message));
         if !person.get::<_, bool>("active") {
             return refused("The requester's account is not active any more.");
@@ -306,7 +308,10 @@ impl<'a> Open<'a> {
 
 fn refusal(is_requester: bool) -> Error {
     let (message, reason) = if is_requester {
-        ("You asked for this yourself; somebody else has to decide it.", "own_request")
+        (
+            "You asked for this yourself; somebody else has to decide it.",
+            "own_request",
+        )
     } else {
         ("You are no approver of a step that is open.", "not_an_approver")
     };
@@ -339,10 +344,7 @@ async fn move_steps(tx: &Tx, found: &RequestDetail, progress: &Progress, now: Ti
         let step = found.steps.iter().find(|step| step.seq == *seq);
         step.and_then(|step| step.sla_hours)
     };
-    let (remind, due): (Vec<_>, Vec<_>) = seqs
-        .iter()
-        .map(|seq| request::deadlines(now, hours(seq)))
-        .unzip();
+    let (remind, due): (Vec<_>, Vec<_>) = seqs.iter().map(|seq| request::deadlines(now, hours(seq))).unzip();
     let params: db::Params<'_> = &[
         &tx.tenant().0,
         &found.request.id,

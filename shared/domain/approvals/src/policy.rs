@@ -202,7 +202,9 @@ impl UpdatePolicy {
             action_code,
             object_type,
             conditions,
-            self_approval_allowed: self.self_approval_allowed.unwrap_or(current.self_approval_allowed),
+            self_approval_allowed: self
+                .self_approval_allowed
+                .unwrap_or(current.self_approval_allowed),
             active: self.active.unwrap_or(current.active),
             steps: match &self.steps {
                 Some(steps) => step::parse_all(steps, &mut validator),

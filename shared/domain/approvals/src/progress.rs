@@ -29,7 +29,10 @@ pub(crate) enum Next {
 /// names today; who it was escalated to can give it alone. A stage needs all of its steps; a flat
 /// one needs any.
 pub(crate) fn after(steps: &[RequestStep], approvals: &[(i32, Uuid)], deciders: &[Decider]) -> Progress {
-    let open: Vec<&RequestStep> = steps.iter().filter(|step| step.state == StepState::Open).collect();
+    let open: Vec<&RequestStep> = steps
+        .iter()
+        .filter(|step| step.state == StepState::Open)
+        .collect();
     let approved = |step: &RequestStep| is_approved(step, approvals, deciders);
     let complete = match open.first() {
         Some(first) if first.kind == Kind::Flat => open.iter().any(|step| approved(step)),
@@ -155,7 +158,12 @@ mod tests {
         assert_eq!(next(&[(1, user(1)), (1, user(2)), (2, user(3))]), Next::Done);
         // who has left since is not waited for
         assert_eq!(
-            after(&steps, &[(1, user(1)), (2, user(3))], &[may(1, &[1]), may(2, &[3])].concat()).next,
+            after(
+                &steps,
+                &[(1, user(1)), (2, user(3))],
+                &[may(1, &[1]), may(2, &[3])].concat()
+            )
+            .next,
             Next::Done
         );
     }

@@ -56,9 +56,10 @@ fn seqs(rows: &[Row]) -> Vec<i32> {
 /// Who may decide these steps and has not.
 fn undecided<'a>(found: &'a RequestDetail, seqs: &'a [i32]) -> impl Iterator<Item = &'a Decider> {
     found.deciders.iter().filter(move |decider| {
-        let decided = found.actions.iter().any(|action| {
-            action.step_seq == decider.step_seq && action.approver_user_id == decider.user_id
-        });
+        let decided = found
+            .actions
+            .iter()
+            .any(|action| action.step_seq == decider.step_seq && action.approver_user_id == decider.user_id);
         seqs.contains(&decider.step_seq) && !decided
     })
 }

@@ -155,7 +155,11 @@ pub(crate) struct Approver {
 /// Checks the steps of a body and puts them in order.
 pub(crate) fn parse_all(bodies: &[CreateStep], validator: &mut Validator) -> Vec<Step> {
     if bodies.is_empty() || bodies.len() > MAX_STEPS {
-        validator.reject("steps", "out_of_range", &format!("A policy has 1 to {MAX_STEPS} steps."));
+        validator.reject(
+            "steps",
+            "out_of_range",
+            &format!("A policy has 1 to {MAX_STEPS} steps."),
+        );
         return Vec::new();
     }
     let mut taken = BTreeSet::new();
@@ -163,7 +167,11 @@ pub(crate) fn parse_all(bodies: &[CreateStep], validator: &mut Validator) -> Vec
         let position = i32::try_from(at + 1).unwrap_or(i32::MAX);
         let step = parse(body, position, &format!("steps[{at}]"), validator);
         if !taken.insert(step.seq) {
-            validator.reject(format!("steps[{at}].seq"), "repeated", "Another step has this place.");
+            validator.reject(
+                format!("steps[{at}].seq"),
+                "repeated",
+                "Another step has this place.",
+            );
         }
         step
     });
@@ -176,9 +184,18 @@ fn parse(body: &CreateStep, position: i32, path: &str, validator: &mut Validator
     let seq = body.seq.unwrap_or(position);
     within(validator, &format!("{path}.seq"), Some(seq), MAX_SEQ);
     within(validator, &format!("{path}.quorum"), body.quorum, MAX_QUORUM);
-    within(validator, &format!("{path}.sla_hours"), body.sla_hours, MAX_SLA_HOURS);
+    within(
+        validator,
+        &format!("{path}.sla_hours"),
+        body.sla_hours,
+        MAX_SLA_HOURS,
+    );
     if body.quorum.is_some() && body.kind != Kind::Parallel {
-        validator.reject(format!("{path}.quorum"), "not_allowed", "Only parallel steps have a quorum.");
+        validator.reject(
+            format!("{path}.quorum"),
+            "not_allowed",
+            "Only parallel steps have a quorum.",
+        );
     }
     let at = format!("{path}.approver_ref");
     let approver_ref = validator.text(&at, &body.approver_ref, 64);

@@ -38,5 +38,7 @@ pub(crate) async fn all(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Not
             [to(Channel::Inbox, ""), to(Channel::Email, person.get("email"))]
         })
         .collect();
-    try_join_all(to.iter().map(|to| notice::send(tx, to, notice))).await.map(drop)
+    try_join_all(to.iter().map(|to| notice::send(tx, to, notice)))
+        .await
+        .map(drop)
 }

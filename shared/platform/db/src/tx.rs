@@ -61,7 +61,10 @@ impl Tx {
     /// entitled to it. [`Tx::act`] makes them the actor.
     #[must_use]
     pub fn on_behalf_of(&self, user_id: Uuid) -> Self {
-        Self(Arc::clone(&self.0), Some(Arc::new(self.caller().on_behalf_of(user_id))))
+        Self(
+            Arc::clone(&self.0),
+            Some(Arc::new(self.caller().on_behalf_of(user_id))),
+        )
     }
 
     /// Makes this caller the actor of what follows, in a transaction that goes on for several.
@@ -70,7 +73,9 @@ impl Tx {
     /// # Errors
     /// As the commit of what was done so far would fail.
     pub async fn act(&self) -> Result<()> {
-        self.execute(ACT_AS, &[&origin_json(self.caller())]).await.map(drop)
+        self.execute(ACT_AS, &[&origin_json(self.caller())])
+            .await
+            .map(drop)
     }
 
     #[must_use]

@@ -78,7 +78,9 @@ fn all_any_and_not_combine() {
     assert!(!holds(json!({ "all": [yes, no] })));
     assert!(holds(json!({ "any": [no, yes] })));
     assert!(!holds(json!({ "any": [no, no] })));
-    assert!(holds(json!({ "all": [{ "not": no }, { "any": [no, { "all": [yes] }] }] })));
+    assert!(holds(
+        json!({ "all": [{ "not": no }, { "any": [no, { "all": [yes] }] }] })
+    ));
 }
 
 #[test]
@@ -86,14 +88,16 @@ fn what_is_stored_is_what_was_read() {
     let tree = json!({ "all": [compare("amount", "gt", json!(10.5)), { "not": compare("stage", "in", json!(["a", 1])) }] });
     let stored = serde_json::to_value(parse(&tree).unwrap()).unwrap();
     assert_eq!(stored, tree);
-    assert_eq!(serde_json::from_value::<Condition>(stored).unwrap(), parse(&tree).unwrap());
+    assert_eq!(
+        serde_json::from_value::<Condition>(stored).unwrap(),
+        parse(&tree).unwrap()
+    );
 }
 
 #[test]
 fn everything_wrong_is_named() {
-    let deep = |levels: usize| {
-        (1..levels).fold(compare("a", "eq", json!(1)), |inner, _| json!({ "not": inner }))
-    };
+    let deep =
+        |levels: usize| (1..levels).fold(compare("a", "eq", json!(1)), |inner, _| json!({ "not": inner }));
     assert!(parse(&deep(MAX_DEPTH)).is_ok());
     assert_eq!(
         parse(&deep(MAX_DEPTH + 1)).unwrap_err(),
@@ -101,7 +105,10 @@ fn everything_wrong_is_named() {
     );
     let wide = |parts: usize| json!({ "any": vec![compare("a", "eq", json!(1)); parts] });
     assert!(parse(&wide(MAX_PARTS - 1)).is_ok());
-    assert_eq!(parse(&wide(MAX_PARTS)).unwrap_err(), ["conditions.any[49] too_many"]);
+    assert_eq!(
+        parse(&wide(MAX_PARTS)).unwrap_err(),
+        ["conditions.any[49] too_many"]
+    );
     assert_eq!(parse(&wide(10_000)).unwrap_err(), ["conditions.any[49] too_many"]);
     assert!(parse(&compare("a", "in", json!(vec![1; MAX_CHOICES]))).is_ok());
     for (bad, at) in [
@@ -110,21 +117,36 @@ fn everything_wrong_is_named() {
         (json!({ "all": [] }), "conditions.all invalid"),
         (json!({ "any": 1 }), "conditions.any invalid"),
         (json!({ "all": [7] }), "conditions.all[0] invalid"),
-        (json!({ "field": "a", "op": "like", "value": 1 }), "conditions invalid"),
-        (json!({ "field": "a", "op": "eq", "value": 1, "x": 1 }), "conditions invalid"),
+        (
+            json!({ "field": "a", "op": "like", "value": 1 }),
+            "conditions invalid",
+        ),
+        (
+            json!({ "field": "a", "op": "eq", "value": 1, "x": 1 }),
+            "conditions invalid",
+        ),
         (json!({ "field": "a", "op": "eq" }), "conditions invalid"),
         (compare("", "eq", json!(1)), "conditions.field invalid"),
         (compare("a b", "eq", json!(1)), "conditions.field invalid"),
         (compare("a", "eq", json!(null)), "conditions.value invalid"),
         (compare("a", "eq", json!([1])), "conditions.value invalid"),
-        (compare("a", "eq", json!("x".repeat(201))), "conditions.value invalid"),
+        (
+            compare("a", "eq", json!("x".repeat(201))),
+            "conditions.value invalid",
+        ),
         (compare("a", "eq", json!("\u{0}")), "conditions.value invalid"),
         (compare("a", "gt", json!("many")), "conditions.value invalid"),
-        (compare("a", "gt", json!(0.123_456_789_012_345_68)), "conditions.value invalid"),
+        (
+            compare("a", "gt", json!(0.123_456_789_012_345_68)),
+            "conditions.value invalid",
+        ),
         (compare("a", "gt", json!(true)), "conditions.value invalid"),
         (compare("a", "in", json!([])), "conditions.value invalid"),
         (compare("a", "in", json!([[1]])), "conditions.value invalid"),
-        (compare("a", "in", json!(vec![1; MAX_CHOICES + 1])), "conditions.value invalid"),
+        (
+            compare("a", "in", json!(vec![1; MAX_CHOICES + 1])),
+            "conditions.value invalid",
+        ),
     ] {
         assert_eq!(parse(&bad).unwrap_err(), [at], "{bad}");
     }

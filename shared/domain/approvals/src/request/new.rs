@@ -75,10 +75,8 @@ pub(crate) async fn insert(
         .query_opt(PENDING, &[&tenant, &action_code, &object_id, &object_key])
         .await?;
     let pending: Option<Uuid> = pending.map(|row| row.get(0));
-    Err(
-        Error::new(Code::Duplicate, "This waits for approval already.")
-            .with_details(json!({ "approval_request_id": pending })),
-    )
+    Err(Error::new(Code::Duplicate, "This waits for approval already.")
+        .with_details(json!({ "approval_request_id": pending })))
 }
 
 /// The columns of the steps to be.
@@ -136,7 +134,11 @@ impl Columns {
             columns.quorums.push(step.quorum);
             columns.self_approvals.push(demanded.self_approval_allowed);
             columns.sla_hours.push(step.sla_hours);
-            let state = if opens { StepState::Open } else { StepState::Waiting };
+            let state = if opens {
+                StepState::Open
+            } else {
+                StepState::Waiting
+            };
             columns.states.push(state.as_str());
             columns.opened.push(opens.then_some(now));
             columns.remind.push(remind);
