@@ -98,7 +98,7 @@ pub async fn delete(
     });
     Ok(match gate.await? {
         Gate::Open => Either::Done(NoContent),
-        Gate::Waiting(request) => Either::Waits(Accepted(request)),
+        Gate::Waiting(request) => Either::Waits(Accepted(*request)),
     })
 }
 

@@ -302,7 +302,7 @@ async fn requests_are_listed_by_state_action_object_and_what_they_have_to_do_wit
         list(&manager, "").await,
         [&others, &mine, &rejected].map(String::clone)
     );
-    assert_eq!(list(&manager, "?state=rejected").await, [rejected.clone()]);
+    assert_eq!(list(&manager, "?state=rejected").await, [rejected.as_str()]);
     assert_eq!(
         list(&manager, "?mine=requested").await,
         [mine.clone(), rejected.clone()]
@@ -314,7 +314,7 @@ async fn requests_are_listed_by_state_action_object_and_what_they_have_to_do_wit
     );
     assert_eq!(
         list(&manager, &format!("?object_id={contact}")).await,
-        [mine.clone()]
+        [mine.as_str()]
     );
     assert_eq!(
         list(

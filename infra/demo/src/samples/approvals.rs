@@ -27,19 +27,6 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
             demo.text(&format!("/approvals/requests/{which}/id"))?
         ))
     };
-    let new = json!({
-        "name": "Large deals",
-        "action_code": "deal.amount",
-        "object_type": "deal",
-        "conditions": { "field": "amount", "op": "gt", "value": 100_000 },
-        "steps": [
-            { "kind": "sequential", "approver_mode": "dynamic", "approver_ref": "owner.manager", "sla_hours": 24 },
-            {
-                "kind": "sequential", "approver_mode": "role", "approver_ref": "finance_manager",
-                "threshold": { "field": "amount", "op": "gte", "value": "1000000.00" },
-            },
-        ],
-    });
     let line = |what, method, target, body, expected| ("approvals", what, method, target, body, expected);
     let none = || Value::Null;
     Ok(vec![
@@ -50,7 +37,7 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
             none(),
             OK,
         ),
-        line("policies-create", "POST", policies.to_owned(), new, MADE),
+        line("policies-create", "POST", policies.to_owned(), new_policy(), MADE),
         line("policies-get", "GET", policy("main")?, none(), OK),
         line(
             "policies-update",
@@ -90,4 +77,20 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
             DECIDED,
         ),
     ])
+}
+
+fn new_policy() -> Value {
+    json!({
+        "name": "Large deals",
+        "action_code": "deal.amount",
+        "object_type": "deal",
+        "conditions": { "field": "amount", "op": "gt", "value": 100_000 },
+        "steps": [
+            { "kind": "sequential", "approver_mode": "dynamic", "approver_ref": "owner.manager", "sla_hours": 24 },
+            {
+                "kind": "sequential", "approver_mode": "role", "approver_ref": "finance_manager",
+                "threshold": { "field": "amount", "op": "gte", "value": "1000000.00" },
+            },
+        ],
+    })
 }

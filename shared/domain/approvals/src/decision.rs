@@ -102,7 +102,7 @@ pub async fn decide(
                 }
                 done?;
             }
-            open.record(&tx, means.app_url, None).await
+            Box::pin(open.record(&tx, means.app_url, None)).await
         })
         .await;
     match impossible {
@@ -110,7 +110,7 @@ pub async fn decide(
         Some(reason) => {
             db.write(caller, async |tx| {
                 let open = Open::read(&tx, id, new).await?;
-                open.record(&tx, means.app_url, Some(&reason)).await
+                Box::pin(open.record(&tx, means.app_url, Some(&reason))).await
             })
             .await
         }

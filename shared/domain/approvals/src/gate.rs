@@ -18,7 +18,7 @@ pub enum Gate {
     /// No policy asks for an approval: go on.
     Open,
     /// It was not done and waits: answer 202 with the request.
-    Waiting(ApprovalRequest),
+    Waiting(Box<ApprovalRequest>),
 }
 
 /// Asks whether an action needs approval now, and stores it when it does. `facts` is looked at only
@@ -62,5 +62,5 @@ pub async fn gate(
         url: tell::url(app_url, made.id),
     };
     tell::all(tx, deciders.iter().map(|decider| decider.user_id), &asked).await?;
-    Ok(Gate::Waiting(made))
+    Ok(Gate::Waiting(Box::new(made)))
 }

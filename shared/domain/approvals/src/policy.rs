@@ -313,9 +313,9 @@ async fn insert_steps(tx: &Tx, policy: &Policy, approvers: &[Approver]) -> Resul
         &each(steps, |step| step.kind.as_str()),
         &each(steps, |step| step.approver_mode.as_str()),
         &each(steps, |step| step.approver_ref.clone()),
-        &each(approvers, |approver| approver.user_id),
-        &each(approvers, |approver| approver.group_id),
-        &each(approvers, |approver| approver.role_id),
+        &each(approvers, |approver| approver.user),
+        &each(approvers, |approver| approver.group),
+        &each(approvers, |approver| approver.role),
         &thresholds.collect::<Result<Vec<_>>>()?,
         &each(steps, |step| step.quorum),
         &each(steps, |step| step.sla_hours),
@@ -404,9 +404,9 @@ fn from_joined(row: &Row) -> Result<Demanded> {
             sla_hours: row.get("sla_hours"),
         },
         approver: Approver {
-            user_id: row.get("approver_user_id"),
-            group_id: row.get("approver_group_id"),
-            role_id: row.get("approver_role_id"),
+            user: row.get("approver_user_id"),
+            group: row.get("approver_group_id"),
+            role: row.get("approver_role_id"),
         },
     })
 }

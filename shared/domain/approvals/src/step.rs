@@ -147,9 +147,9 @@ pub struct CreateStep {
 /// Who a step's reference names. Nobody, when what it named is gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Approver {
-    pub user_id: Option<Uuid>,
-    pub group_id: Option<Uuid>,
-    pub role_id: Option<Uuid>,
+    pub user: Option<Uuid>,
+    pub group: Option<Uuid>,
+    pub role: Option<Uuid>,
 }
 
 /// Checks the steps of a body and puts them in order.
@@ -257,11 +257,11 @@ pub(crate) async fn resolve(tx: &Tx, steps: &[Step]) -> Result<Vec<Approver>> {
     let rows = tx.query(RESOLVE, params).await?;
     let found = rows.iter().zip(steps).map(|(row, step)| {
         let approver = Approver {
-            user_id: row.get("user_id"),
-            group_id: row.get("group_id"),
-            role_id: row.get("role_id"),
+            user: row.get("user_id"),
+            group: row.get("group_id"),
+            role: row.get("role_id"),
         };
-        let named = approver.user_id.or(approver.group_id).or(approver.role_id);
+        let named = approver.user.or(approver.group).or(approver.role);
         match (step.approver_mode, named) {
             (ApproverMode::Dynamic, _) | (_, Some(_)) => Ok(approver),
             (_, None) => Err(Error::not_found()),

@@ -117,7 +117,7 @@ impl Columns {
             let (user, manager_of) = match dynamic {
                 Some(Dynamic::OwnerManager) => (None, Some(from.unwrap_or(requester))),
                 Some(Dynamic::PipelineOwner | Dynamic::ProjectOwner) => (from, None),
-                None => (demanded.approver.user_id, None),
+                None => (demanded.approver.user, None),
             };
             columns.ids.push(tx.clock().id());
             columns.seqs.push(seq);
@@ -128,8 +128,8 @@ impl Columns {
             columns.modes.push(step.approver_mode.as_str());
             columns.refs.push(step.approver_ref.clone());
             columns.users.push(user);
-            columns.groups.push(demanded.approver.group_id);
-            columns.roles.push(demanded.approver.role_id);
+            columns.groups.push(demanded.approver.group);
+            columns.roles.push(demanded.approver.role);
             columns.managers_of.push(manager_of);
             columns.quorums.push(step.quorum);
             columns.self_approvals.push(demanded.self_approval_allowed);
