@@ -75,7 +75,7 @@ fn literals(tokens: TokenStream, found: &mut impl FnMut(String)) {
 }
 
 /// The lists, as `Sql` builds them, with the index that each sort must come from.
-const LISTS: [(&str, &str); 9] = [
+const LISTS: [(&str, &str); 7] = [
     (
         "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
         "contacts_by_age",
@@ -103,14 +103,6 @@ const LISTS: [(&str, &str); 9] = [
     (
         "SELECT r.id FROM approval_requests r WHERE r.tenant_id = $1 AND (r.created_at, r.id) < ($2::timestamptz, $3::uuid) ORDER BY r.created_at DESC, r.id DESC LIMIT $4",
         "approval_requests_by_age",
-    ),
-    (
-        "SELECT r.id FROM approval_requests r WHERE r.tenant_id = $1 AND r.state = 'pending' AND (r.created_at, r.id) < ($2::timestamptz, $3::uuid) ORDER BY r.created_at DESC, r.id DESC LIMIT $4",
-        "approval_requests_by_state",
-    ),
-    (
-        "SELECT r.id FROM approval_requests r WHERE r.tenant_id = $1 AND r.requester_user_id = '00000000-0000-0000-0000-000000000000' AND (r.created_at, r.id) < ($2::timestamptz, $3::uuid) ORDER BY r.created_at DESC, r.id DESC LIMIT $4",
-        "approval_requests_by_requester",
     ),
 ];
 
