@@ -123,4 +123,51 @@ SELECT pg_temp.demo('tenant.id')::uuid, (k.value ->> 'id')::uuid, 'Demo ' || k.k
        '{contact.read}', pg_temp.demo('user.id')::uuid, '2025-01-01Z'
 FROM jsonb_each(pg_temp.demo('access.api_keys')::jsonb) k
 ON CONFLICT (tenant_id, id) DO UPDATE SET revoked_at = NULL;
+-- A colleague whose three requests wait for the demo user. The policies gate what nobody does here.
+INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (r ->> 'id')::uuid, r ->> 'email', r ->> 'email', r ->> 'full_name', '2025-01-01Z'
+FROM (SELECT pg_temp.demo('approvals.requester')::jsonb) AS requester (r)
+ON CONFLICT (tenant_id, id) DO UPDATE SET status = 'active';
+
+INSERT INTO user_roles (tenant_id, user_id, role_id)
+SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('approvals.requester.id')::uuid, r.id
+FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'manager'
+ON CONFLICT DO NOTHING;
+
+INSERT INTO approval_policies (tenant_id, id, name, action_code, object_type, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'id')::uuid, 'Demo ' || p.key, 'deal.discount_pct', 'deal',
+       '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('approvals.policies')::jsonb) p
+ON CONFLICT (tenant_id, id) DO UPDATE SET active = true, archived_at = NULL;
+
+INSERT INTO approval_steps (tenant_id, id, policy_id, seq, kind, approver_mode, approver_ref, approver_user_id)
+SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'step_id')::uuid, (p.value ->> 'id')::uuid, 1, 'sequential', 'user',
+       pg_temp.demo('user.id'), pg_temp.demo('user.id')::uuid
+FROM jsonb_each(pg_temp.demo('approvals.policies')::jsonb) p
+ON CONFLICT DO NOTHING;
+
+INSERT INTO contacts (tenant_id, id, first_name, name_norm, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'contact_id')::uuid, 'Obsolete', 'obsolete', '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('approvals.requests')::jsonb) r
+ON CONFLICT (tenant_id, id) DO UPDATE SET archived_at = NULL;
+
+DELETE FROM approval_actions WHERE tenant_id = pg_temp.demo('tenant.id')::uuid
+  AND request_id IN (SELECT (r.value ->> 'id')::uuid FROM jsonb_each(pg_temp.demo('approvals.requests')::jsonb) r);
+INSERT INTO approval_requests (tenant_id, id, policy_id, action_code, object_type, object_id, title, command, payload,
+                               requester_user_id, current_step, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'id')::uuid, pg_temp.demo('approvals.policies.main.id')::uuid,
+       'contact.delete', 'contact', (r.value ->> 'contact_id')::uuid, 'Delete a contact',
+       jsonb_build_object('action', 'contact.delete', 'contact_id', r.value ->> 'contact_id'), '{}',
+       pg_temp.demo('approvals.requester.id')::uuid, 1, '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('approvals.requests')::jsonb) r
+ON CONFLICT (tenant_id, id) DO UPDATE
+SET state = 'pending', current_step = 1, failure_reason = NULL, decided_at = NULL, executed_at = NULL;
+
+INSERT INTO approval_request_steps (tenant_id, id, request_id, seq, stage, policy_id, policy_name, kind, approver_mode,
+                                    approver_ref, approver_user_id, self_approval_allowed, state, opened_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'step_id')::uuid, (r.value ->> 'id')::uuid, 1, 1,
+       pg_temp.demo('approvals.policies.main.id')::uuid, 'Demo main', 'sequential', 'user', pg_temp.demo('user.id'),
+       pg_temp.demo('user.id')::uuid, false, 'open', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('approvals.requests')::jsonb) r
+ON CONFLICT (tenant_id, id) DO UPDATE SET state = 'open', decided_at = NULL;
 COMMIT;

@@ -21,6 +21,10 @@ async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
             auth_function::routes().endpoints().to_vec(),
             auth_service(world).await,
         ),
+        (
+            approvals_function::routes().endpoints().to_vec(),
+            world.approvals(),
+        ),
         (contacts_function::routes().endpoints().to_vec(), world.contacts()),
         (me_function::routes().endpoints().to_vec(), world.me()),
         (
@@ -48,6 +52,10 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         ("POST", "/v1/admin/users/{id}/roles") => json!({ "assign": ["staff"] }),
         ("POST", "/v1/admin/api-keys") => json!({ "name": "A", "scopes": ["contact.read"] }),
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
+        ("POST", "/v1/approvals/policies") => json!({
+            "name": "A", "action_code": "contact.delete", "object_type": "contact",
+            "steps": [{ "approver_mode": "role", "approver_ref": "manager" }],
+        }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
         _ => json!({}),

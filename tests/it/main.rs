@@ -9,6 +9,7 @@
 
 mod admin_access;
 mod admin_plan;
+mod approvals;
 mod auth;
 mod contacts;
 mod coverage;

@@ -195,7 +195,11 @@ async fn a_database_that_is_away_is_a_503_with_retry_after() {
         ..world.test.settings.clone()
     };
     let db = db::Db::new(&gone, testkit::keys::sealer(), kernel::Clock::system()).unwrap();
-    let app = contacts_function::App { db, web: world.web() };
+    let app = contacts_function::App {
+        db,
+        web: world.web(),
+        app_url: "https://app.test".into(),
+    };
     let answer = crate::support::Api(contacts_function::routes().into_service(app))
         .get(&me, "/v1/contacts")
         .await;

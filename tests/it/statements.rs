@@ -75,7 +75,7 @@ fn literals(tokens: TokenStream, found: &mut impl FnMut(String)) {
 }
 
 /// The lists, as `Sql` builds them, with the index that each sort must come from.
-const LISTS: [(&str, &str); 9] = [
+const LISTS: &[(&str, &str)] = &[
     (
         "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
         "contacts_by_age",
@@ -111,6 +111,14 @@ const LISTS: [(&str, &str); 9] = [
     (
         "SELECT k.id FROM api_keys k WHERE k.tenant_id = $1 AND (k.created_at, k.id) < ($2::timestamptz, $3::uuid) ORDER BY k.created_at DESC, k.id DESC LIMIT $4",
         "api_keys_by_age",
+    ),
+    (
+        "SELECT p.id FROM approval_policies p WHERE p.tenant_id = $1 AND p.archived_at IS NULL AND (p.created_at, p.id) < ($2::timestamptz, $3::uuid) ORDER BY p.created_at DESC, p.id DESC LIMIT $4",
+        "approval_policies_by_age",
+    ),
+    (
+        "SELECT r.id FROM approval_requests r WHERE r.tenant_id = $1 AND (r.created_at, r.id) < ($2::timestamptz, $3::uuid) ORDER BY r.created_at DESC, r.id DESC LIMIT $4",
+        "approval_requests_by_age",
     ),
 ];
 

@@ -173,8 +173,18 @@ impl World {
         let app = contacts_function::App {
             db: self.test.db.clone(),
             web: self.web(),
+            app_url: "https://app.test".into(),
         };
         Api(contacts_function::routes().into_service(app))
+    }
+
+    pub fn approvals(&self) -> Api {
+        let app = approvals_function::App {
+            db: self.test.db.clone(),
+            web: self.web(),
+            app_url: "https://app.test".into(),
+        };
+        Api(approvals_function::routes().into_service(app))
     }
 
     pub fn me(&self) -> Api {

@@ -1,11 +1,14 @@
 //! One contact, and the list of them.
 
 use crate::App;
+use approvals::{ApprovalRequest, Command, Facts, Gate};
 use axum::extract::State;
 use contacts::contact::{self, Contact, ContactFilter, CreateContact, NewContact, UpdateContact};
+use db::Tx;
 use kernel::Page;
 use kernel::page::PageQuery;
-use web::{Auth, Created, IdPath, IfMatch, Json, NoContent, Path, Query, Record, Result};
+use uuid::Uuid;
+use web::{Accepted, Auth, Created, Either, IdPath, IfMatch, Json, NoContent, Path, Query, Record, Result};
 
 /// Lists contacts, newest first.
 ///
@@ -79,14 +82,32 @@ pub async fn update(
 /// Deletes a contact.
 ///
 /// It disappears from every list and its phone and e-mail are free for another; conversations and
-/// the audit log keep referring to it.
+/// the audit log keep referring to it. Where a policy asks for an approval of `contact.delete`, the
+/// answer is 202 with the request, and the contact goes when it is approved.
 pub async fn delete(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
-) -> Result<NoContent> {
-    app.db
-        .write(&caller, async |tx| contact::archive(&tx, path.id).await)
-        .await?;
-    Ok(NoContent)
+) -> Result<Either<NoContent, Accepted<ApprovalRequest>>> {
+    let command = Command::ContactDelete { contact_id: path.id };
+    let gate = app.db.write(&caller, async |tx| {
+        let gate = approvals::gate(&tx, &app.app_url, &command, facts(&tx, path.id)).await?;
+        if let Gate::Open = gate {
+            contact::archive(&tx, path.id).await?;
+        }
+        Ok(gate)
+    });
+    Ok(match gate.await? {
+        Gate::Open => Either::Done(NoContent),
+        Gate::Waiting(request) => Either::Waits(Accepted(*request)),
+    })
+}
+
+/// What policies can ask of a contact.
+async fn facts(tx: &Tx, id: Uuid) -> kernel::Result<Facts> {
+    let contact = contact::find(tx, id).await?;
+    Ok(Facts::default()
+        .with("owner_user_id", contact.owner_user_id)
+        .with("lifecycle_stage", Some(contact.lifecycle_stage.as_str()))
+        .with("channels", Some(contact.channels.len())))
 }

@@ -4,7 +4,8 @@ pub mod contact;
 
 use axum::extract::FromRef;
 use config::{Env, secret};
-use kernel::{Clock, Permission, Result};
+use kernel::{Clock, Error, Permission, Result};
+use std::sync::Arc;
 use web::{Routes, Web};
 
 /// What the handlers work with.
@@ -12,6 +13,8 @@ use web::{Routes, Web};
 pub struct App {
     pub db: db::Db,
     pub web: Web,
+    /// Where people open the web client, without a trailing slash.
+    pub app_url: Arc<str>,
 }
 
 #[must_use]
@@ -38,7 +41,9 @@ impl App {
         let web = Web::from_config(&env, &secrets, Clock::system())?;
         let db = db::Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
-        Ok(Self { db, web })
+        let app_url = env.required("APP_URL").map_err(Error::internal)?;
+        let app_url = app_url.trim_end_matches('/').into();
+        Ok(Self { db, web, app_url })
     }
 }
 

@@ -19,6 +19,8 @@ pub struct App {
     pub db: Db,
     /// What the webhook edge knows of accounts.
     pub accounts: Arc<Accounts>,
+    /// Where people open the web client, without a trailing slash.
+    pub app_url: Arc<str>,
 }
 
 impl App {
@@ -39,6 +41,7 @@ impl App {
         Ok(Self {
             db,
             accounts: Arc::new(cloud.accounts(setting("STATE_TABLE")?, edge, clock)),
+            app_url: setting("APP_URL")?.trim_end_matches('/').into(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! What was left half done: deliveries whose sender died, accounts that the edge was not told of.
+//! What waits too long: approvals.
 
 use crate::{App, NAME};
+use approvals::sla;
 use cloud::{EdgeAccount, EdgeSecret};
 use jiff::SignedDuration;
 use kernel::{Caller, Error, Result, TenantId};
@@ -12,6 +14,7 @@ use uuid::Uuid;
 use worker::{Task, caller_for};
 
 const ABANDONED: &str = "SELECT tenant_id, id FROM app.abandoned_deliveries($1, $2)";
+const LATE_APPROVALS: &str = "SELECT tenant_id, id FROM app.late_approvals($1, $2)";
 const UNPUBLISHED: &str = "SELECT tenant_id, id FROM app.unpublished_accounts($1, $2)";
 /// A request that changed an account tells the edge itself; this is when it must have died.
 const ACCOUNT_GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -26,7 +29,16 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
     for (tenant, id) in find(app, UNPUBLISHED, ACCOUNT_GRACE).await? {
         outcome = outcome.and(publish(app, &caller_for(tenant, NAME, &task.request_id), id).await);
     }
+    for (tenant, id) in find(app, LATE_APPROVALS, SignedDuration::ZERO).await? {
+        outcome = outcome.and(attend(app, &caller_for(tenant, NAME, &task.request_id), id).await);
+    }
     outcome
+}
+
+/// Reminds of an approval, or escalates it.
+async fn attend(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
+    let attend = async |tx| sla::attend(&tx, &app.app_url, id).await;
+    app.db.write(caller, attend).await.map(drop)
 }
 
 async fn find(app: &App, sql: &'static str, grace: SignedDuration) -> Result<Vec<(TenantId, Uuid)>> {

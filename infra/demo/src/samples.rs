@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod approvals;
 mod http;
 mod oauth;
 mod plan;

@@ -11,6 +11,7 @@ fn main() -> Result<()> {
     let comments = handler_comments(&root.join("functions"))?;
     let document = web::document()
         .with(admin_function::routes())
+        .with(approvals_function::routes())
         .with(auth_function::routes())
         .with(contacts_function::routes())
         .with(me_function::routes())

@@ -92,7 +92,11 @@ impl Stack {
                 domain_events: cloud.queue(&domain_events_url),
                 deliveries: cloud.queue(&deliveries_url),
             },
-            scheduler: scheduler_function::App { db, accounts },
+            scheduler: scheduler_function::App {
+                db,
+                accounts,
+                app_url: "https://app.test".into(),
+            },
             world,
             providers,
             deliveries_url,

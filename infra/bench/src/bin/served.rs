@@ -69,6 +69,7 @@ async fn contacts(serve: &Serve) -> anyhow::Result<Router> {
     let app = contacts_function::App {
         db: db.clone(),
         web: web()?,
+        app_url: "https://app.test".into(),
     };
     // The texts that the process has prepared, to explain them; asked while it has one connection.
     let statements = get(async move || {

@@ -19,6 +19,7 @@ pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
     lines.extend(super::access::lines(demo)?);
     lines.extend(super::oauth::lines());
+    lines.extend(super::approvals::lines(demo)?);
     lines.extend(contacts(demo)?);
     lines.extend(plan::lines(demo)?);
     lines.extend(me());

@@ -101,7 +101,7 @@ impl Granter {
 /// The user and the API key that a caller is, one of them at most.
 pub(crate) fn actor(tx: &Tx) -> (Option<Uuid>, Option<Uuid>) {
     match tx.caller().actor() {
-        Actor::User { user_id, .. } => (Some(*user_id), None),
+        Actor::User { user_id, .. } | Actor::Requester { user_id } => (Some(*user_id), None),
         Actor::ApiKey { key_id, .. } => (None, Some(*key_id)),
         Actor::System { .. } => (None, None),
     }

@@ -17,6 +17,7 @@ use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const ACT_AS: &str = "SELECT app.act_as($1)";
 const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
 const STORE_ANSWER: &str =
     "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
@@ -36,7 +37,7 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 /// An open tenant transaction. It begins, and enters its tenant, together with its first
 /// statement; statements started together (`try_join!`) travel together.
 #[derive(Clone)]
-pub struct Tx(Arc<Inner>);
+pub struct Tx(Arc<Inner>, Option<Arc<Caller>>);
 
 struct Inner {
     client: Option<Object>,
@@ -58,7 +59,28 @@ impl Tx {
 
     #[must_use]
     pub fn caller(&self) -> &Caller {
-        &self.0.caller
+        self.1.as_deref().unwrap_or(&self.0.caller)
+    }
+
+    /// The same transaction for what is done for another user of the company, who was found to be
+    /// entitled to it. [`Tx::act`] makes them the actor.
+    #[must_use]
+    pub fn on_behalf_of(&self, user_id: Uuid) -> Self {
+        Self(
+            Arc::clone(&self.0),
+            Some(Arc::new(self.caller().on_behalf_of(user_id))),
+        )
+    }
+
+    /// Makes this caller the actor of what follows, in a transaction that goes on for several.
+    /// What was done so far is audited now, and checked as at the commit.
+    ///
+    /// # Errors
+    /// As the commit of what was done so far would fail.
+    pub async fn act(&self) -> Result<()> {
+        self.execute(ACT_AS, &[&origin_json(self.caller())])
+            .await
+            .map(drop)
     }
 
     #[must_use]
@@ -171,7 +193,7 @@ impl Tx {
         let feature = caller.feature().map(kernel::Feature::code);
         let (key_id, key_hash) = match caller.actor() {
             Actor::ApiKey { key_id, secret_hash } => (Some(key_id), Some(secret_hash.as_slice())),
-            Actor::User { .. } | Actor::System { .. } => (None, None),
+            Actor::User { .. } | Actor::System { .. } | Actor::Requester { .. } => (None, None),
         };
         let enter_params: [&(dyn crate::ToSql + Sync); 9] = [
             &caller.tenant().0,
@@ -242,7 +264,7 @@ impl Tx {
             self.roll_back().await;
             return Err(Error::internal("a statement failed and its error was dropped"));
         }
-        let (client, caller) = (self.client()?, self.caller());
+        let (client, caller) = (self.client()?, &self.0.caller);
         if self.0.state.load(Ordering::Relaxed) != FRESH {
             match (answer, caller.idempotency()) {
                 (Some(answer), Some(idempotency)) => {
@@ -273,11 +295,11 @@ impl Tx {
 
     /// The caller's API key, when its use is to be noted.
     fn key_to_touch(&self) -> Option<Uuid> {
-        match self.caller().actor() {
+        match self.0.caller.actor() {
             Actor::ApiKey { key_id, .. } => {
                 Some(*key_id).filter(|key| self.0.used_keys.is_due(*key, self.0.clock.now()))
             }
-            Actor::User { .. } | Actor::System { .. } => None,
+            Actor::User { .. } | Actor::Requester { .. } | Actor::System { .. } => None,
         }
     }
 
@@ -303,7 +325,7 @@ fn asker(caller: &Caller) -> Option<Uuid> {
     match caller.actor() {
         Actor::User { user_id, .. } => Some(*user_id),
         Actor::ApiKey { key_id, .. } => Some(*key_id),
-        Actor::System { .. } => None,
+        Actor::Requester { .. } | Actor::System { .. } => None,
     }
 }
 
@@ -395,7 +417,7 @@ pub(crate) async fn write<T: Serialize + DeserializeOwned>(
 }
 
 async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
-    Ok(Tx(Arc::new(Inner {
+    let inner = Inner {
         client: Some(db.connection().await?),
         caller: caller.clone(),
         clock: db.clock().clone(),
@@ -405,7 +427,8 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
         failed: AtomicBool::new(false),
         nudges: Mutex::default(),
         used_keys: db.used_keys().clone(),
-    })))
+    };
+    Ok(Tx(Arc::new(inner), None))
 }
 
 fn answer_context(tenant: TenantId) -> String {
@@ -444,7 +467,7 @@ async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
 fn origin_json(caller: &Caller) -> String {
     let origin = caller.origin();
     let (actor, user_id) = match caller.actor() {
-        Actor::User { user_id, .. } => ("user".to_owned(), Some(user_id)),
+        Actor::User { user_id, .. } | Actor::Requester { user_id } => ("user".to_owned(), Some(user_id)),
         Actor::ApiKey { key_id, .. } => (format!("api_key:{key_id}"), None),
         Actor::System { name } => ((*name).to_owned(), None),
     };

@@ -26,6 +26,8 @@ pub enum Actor {
     ApiKey { key_id: Uuid, secret_hash: [u8; 32] },
     /// One of our own functions, named for the audit log.
     System { name: &'static str },
+    /// A person who asked for what is now done for them, once others approved it.
+    Requester { user_id: Uuid },
 }
 
 /// Where a request came from; written to the audit log.
@@ -140,6 +142,23 @@ impl Caller {
         }
     }
 
+    /// A person of this caller's company who asked before for what this caller now sets free.
+    #[must_use]
+    pub fn on_behalf_of(&self, user_id: Uuid) -> Self {
+        Self {
+            tenant: self.tenant,
+            actor: Actor::Requester { user_id },
+            permission: None,
+            feature: None,
+            origin: Origin {
+                request_id: self.origin.request_id.clone(),
+                trace: self.origin.trace.clone(),
+                ..Origin::default()
+            },
+            idempotency: None,
+        }
+    }
+
     /// The same caller, on a route that the plan must include.
     #[must_use]
     pub fn requiring(mut self, feature: Option<Feature>) -> Self {
@@ -168,7 +187,7 @@ impl Caller {
     #[must_use]
     pub fn user_id(&self) -> Option<Uuid> {
         match self.actor {
-            Actor::User { user_id, .. } => Some(user_id),
+            Actor::User { user_id, .. } | Actor::Requester { user_id } => Some(user_id),
             Actor::ApiKey { .. } | Actor::System { .. } => None,
         }
     }
@@ -178,7 +197,7 @@ impl Caller {
     pub fn session_id(&self) -> Option<Uuid> {
         match self.actor {
             Actor::User { session_id, .. } => Some(session_id),
-            Actor::ApiKey { .. } | Actor::System { .. } => None,
+            Actor::ApiKey { .. } | Actor::System { .. } | Actor::Requester { .. } => None,
         }
     }
 

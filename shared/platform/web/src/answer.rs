@@ -19,6 +19,11 @@ pub struct Created<T>(pub T);
 pub struct Accepted<T>(pub T);
 /// 204.
 pub struct NoContent;
+/// One answer or another: what was asked for is done, or waits.
+pub enum Either<A, B> {
+    Done(A),
+    Waits(B),
+}
 /// 200 with one record and its `ETag`.
 pub struct Record<T>(pub T);
 
@@ -153,6 +158,32 @@ documented_as_json!(Created, 201);
 documented_as_json!(Accepted, 202);
 documented_as_json!(Record, 200);
 documented_as_json!(Json, 200);
+
+impl<A: IntoResponse, B: IntoResponse> IntoResponse for Either<A, B> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Done(answer) => answer.into_response(),
+            Self::Waits(answer) => answer.into_response(),
+        }
+    }
+}
+
+impl<A: OperationOutput, B: OperationOutput> OperationOutput for Either<A, B> {
+    type Inner = A::Inner;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<ApiResponse> {
+        A::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
+        let mut responses = A::inferred_responses(ctx, operation);
+        responses.extend(B::inferred_responses(ctx, operation));
+        responses
+    }
+}
 
 impl OperationOutput for NoContent {
     type Inner = ();

@@ -1,0 +1,44 @@
+//! Who hears of a request (S3A.8): in the inbox, and by e-mail.
+
+use db::Tx;
+use futures::future::try_join_all;
+use kernel::Result;
+use notifications::notice::{self, Channel, Notice, To};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The most people that one notice goes to; more may decide, and find the request in their list.
+const AT_MOST: i64 = 100;
+
+const PEOPLE: &str = "SELECT u.id, u.email, coalesce(u.locale, t.locale) AS locale
+     FROM users u JOIN tenants t ON t.id = u.tenant_id
+     WHERE u.tenant_id = $1 AND u.id = ANY ($2) AND u.status = 'active' ORDER BY u.id LIMIT $3";
+
+/// Where a request is opened.
+pub(crate) fn url(app_url: &str, request: Uuid) -> String {
+    format!("{app_url}/approvals/requests/{request}")
+}
+
+/// Sends a notice to each of these users once.
+pub(crate) async fn all(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Notice) -> Result<()> {
+    let users: Vec<Uuid> = users.collect::<BTreeSet<_>>().into_iter().collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let people = tx.query(PEOPLE, &[&tx.tenant().0, &users, &AT_MOST]).await?;
+    let to: Vec<To<'_>> = people
+        .iter()
+        .flat_map(|person| {
+            let to = |channel, address| To {
+                user_id: Some(person.get("id")),
+                channel,
+                address,
+                locale: person.get("locale"),
+            };
+            [to(Channel::Inbox, ""), to(Channel::Email, person.get("email"))]
+        })
+        .collect();
+    try_join_all(to.iter().map(|to| notice::send(tx, to, notice)))
+        .await
+        .map(drop)
+}

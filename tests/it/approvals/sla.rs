@@ -1,0 +1,170 @@
+//! Steps that take too long, by a clock that is moved.
+
+use super::setup::{Company, email, kind, role, with};
+use crate::messaging::stack::{Stack, task};
+use crate::support::{Login, World, claims_from, token};
+use jiff::SignedDuration;
+use kernel::Clock;
+use serde_json::{Value, json};
+
+/// A company in a database of its own, whose clock stands still, and its scheduler.
+struct Timed {
+    company: Company,
+    scheduler: scheduler_function::App,
+    clock: Clock,
+}
+
+impl Timed {
+    async fn new(steps: Value) -> Self {
+        let mut test = testkit::fresh_database(true).await;
+        let clock = Clock::fixed(Clock::system().now());
+        test.db = db::Db::new(&test.settings, testkit::keys::sealer(), clock.clone()).unwrap();
+        let tenant = test.tenant().await;
+        let stack = Stack::of(World { test, tenant }).await;
+        let company = Company::of(stack.world).await;
+        // the stack's own admin would be another super admin
+        company
+            .sql(
+                "UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND id = $2",
+                stack.me.user_id,
+            )
+            .await;
+        company.policy(json!({ "steps": steps })).await;
+        Self {
+            company,
+            scheduler: stack.scheduler,
+            clock,
+        }
+    }
+
+    /// Moves the clock, lets the scheduler's minute pass twice, and returns the new e-mails.
+    async fn after(&self, minutes: i64) -> Vec<String> {
+        self.clock.advance(SignedDuration::from_mins(minutes));
+        let before = self.company.mails().await.len();
+        self.scheduler.handle(task("minute")).await.unwrap();
+        self.scheduler.handle(task("minute")).await.unwrap();
+        let new = self.company.mails().await.into_iter().skip(before);
+        let mut to: Vec<String> = new.map(|mail| mail.to).collect();
+        to.sort();
+        to
+    }
+
+    /// The same person with a token of now.
+    fn again(&self, login: &Login) -> Login {
+        let (tenant, times) = (self.company.world.tenant, claims_from(&self.clock));
+        Login {
+            token: token(tenant, login.user_id, login.session_id, &times),
+            ..login.clone()
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_step_is_reminded_of_once_and_escalated_once_to_the_manager() {
+    let timed = Timed::new(json!([with(role("sales_manager"), "sla_hours", json!(4))])).await;
+    let company = &timed.company;
+    let (approver, boss, manager) = (
+        company.user("sales_manager").await,
+        company.user("finance_manager").await,
+        company.user("manager").await,
+    );
+    company.manages(&boss, &approver).await;
+    let (contact, request) = company.ask(&manager).await;
+    assert_eq!(
+        timed.after(179).await,
+        Vec::<String>::new(),
+        "three quarters of four hours are three"
+    );
+    assert_eq!(timed.after(1).await, [email(&approver)]);
+    assert_eq!(timed.after(59).await, Vec::<String>::new());
+    let boss = timed.again(&boss);
+    company
+        .approve(&boss, &request)
+        .await
+        .expect_code(403, "FORBIDDEN");
+    assert_eq!(timed.after(1).await, [email(&boss)]);
+    assert_eq!(timed.after(600).await, Vec::<String>::new(), "each once");
+    let (boss, admin) = (timed.again(&boss), timed.again(&company.admin));
+    let path = format!("{}/{request}", super::setup::REQUESTS);
+    let found = company.approvals.get(&admin, &path).await.expect(200);
+    let escalated: Vec<bool> = found["deciders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["escalated"] == true)
+        .collect();
+    assert_eq!(
+        escalated.iter().filter(|escalated| **escalated).count(),
+        1,
+        "the approver may still decide"
+    );
+    assert_eq!(escalated.len(), 2);
+    company.approve(&boss, &request).await.expect(200);
+    let gone = company
+        .contacts
+        .get(&admin, &format!("/v1/contacts/{contact}"))
+        .await;
+    assert_eq!(gone.status, 404);
+}
+
+#[tokio::test]
+async fn without_a_manager_super_admins_are_told_also_when_the_scheduler_was_away() {
+    let timed = Timed::new(json!([with(
+        kind("parallel", role("sales_manager")),
+        "sla_hours",
+        json!(1)
+    )]))
+    .await;
+    let company = &timed.company;
+    let (approver, manager) = (company.user("sales_manager").await, company.user("manager").await);
+    company.user("sales_manager").await;
+    let (_, request) = company.ask(&manager).await;
+    company.approve(&approver, &request).await.expect(200);
+    assert_eq!(
+        timed.after(5000).await,
+        [email(&company.admin)],
+        "no reminder of what is escalated"
+    );
+    assert_eq!(timed.after(5000).await, Vec::<String>::new());
+    let admin = timed.again(&company.admin);
+    let done = company.approve(&admin, &request).await.expect(200);
+    assert_eq!(
+        done["state"], "approved",
+        "who it was escalated to decides the step"
+    );
+}
+
+#[tokio::test]
+async fn the_hours_of_a_step_run_from_its_opening_and_end_with_it() {
+    let steps = json!([
+        with(kind("sequential", role("sales_manager")), "sla_hours", json!(2)),
+        with(kind("sequential", role("finance_manager")), "sla_hours", json!(2)),
+        kind("sequential", role("inventory_manager")),
+    ]);
+    let timed = Timed::new(steps).await;
+    let company = &timed.company;
+    let (sales, finance, manager) = (
+        company.user("sales_manager").await,
+        company.user("finance_manager").await,
+        company.user("manager").await,
+    );
+    company.user("inventory_manager").await;
+    let (_, request) = company.ask(&manager).await;
+    assert_eq!(timed.after(60).await, Vec::<String>::new());
+    company.approve(&timed.again(&sales), &request).await.expect(200);
+    assert_eq!(
+        timed.after(61).await,
+        Vec::<String>::new(),
+        "the first step is over, the second is young"
+    );
+    assert_eq!(timed.after(30).await, [email(&finance)]);
+    company
+        .approve(&timed.again(&finance), &request)
+        .await
+        .expect(200);
+    assert_eq!(
+        timed.after(100_000).await,
+        Vec::<String>::new(),
+        "the last step has no hours"
+    );
+}
