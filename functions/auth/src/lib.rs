@@ -1,11 +1,13 @@
 //! `/v1/auth`: signing up, logging in, refreshing, logging out, and the list of sessions (S1.4).
 
+pub mod accept_invite;
 mod answer;
 mod guard;
 pub mod login;
 pub mod logout;
 mod presented;
 pub mod refresh;
+pub mod register;
 pub mod session;
 pub mod signup;
 mod tokens;
@@ -37,6 +39,8 @@ pub fn routes() -> Routes<App> {
         .post("/v1/auth/login", Access::Public, login::create)
         .post("/v1/auth/refresh", Access::Public, refresh::create)
         .post("/v1/auth/logout", Access::Public, logout::create)
+        .post("/v1/auth/accept-invite", Access::Public, accept_invite::create)
+        .post("/v1/auth/register", Access::Public, register::create)
         .get("/v1/auth/sessions", Permission::SessionReadSelf, session::list)
         .delete(
             "/v1/auth/sessions/{id}",

@@ -66,6 +66,7 @@ pub fn secrets(app_password: &str, server: &Server, database: &str) -> Result<Va
         "DATA_KEYS_SECRET": keys["data_keys"],
         "EDGE_KEYS_SECRET": keys["edge_keys"],
         "GLOBAL_ACCOUNTS_SECRET": keys["global_accounts"],
+        "PROVISIONING_KEY_SECRET": keys["provisioning"],
     }))
 }
 

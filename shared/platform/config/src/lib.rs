@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 mod keys;
 
-pub use keys::{DataKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
+pub use keys::{DataKeys, ProvisioningKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
 
 /// A setting that is missing or wrong: which, and why.
 #[derive(Debug)]
@@ -114,6 +114,7 @@ pub mod secret {
     pub const DATA_KEYS: &str = "DATA_KEYS_SECRET";
     pub const EDGE_KEYS: &str = "EDGE_KEYS_SECRET";
     pub const GLOBAL_ACCOUNTS: &str = "GLOBAL_ACCOUNTS_SECRET";
+    pub const PROVISIONING_KEY: &str = "PROVISIONING_KEY_SECRET";
 }
 
 /// How to reach the database.
