@@ -13,6 +13,7 @@ mod coverage;
 mod faults;
 mod messaging;
 mod migrations;
+mod people;
 mod requests;
 mod statements;
 mod support;

@@ -49,7 +49,11 @@ pub struct BulkAnswer {
 /// Each user is done or told why not. `assign_role` also needs `role.assign`, `add_to_group`
 /// `groups.members.manage`, and neither hands out more than the caller holds: that, or a company left
 /// without a super admin, refuses the whole request.
-pub async fn run(State(app): State<App>, Auth(caller): Auth, Json(body): Json<BulkBody>) -> Result<Json<BulkAnswer>> {
+pub async fn run(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(body): Json<BulkBody>,
+) -> Result<Json<BulkAnswer>> {
     let (grants, needed) = wanted(&body)?;
     let results = app.db.write(&caller, async |tx| {
         let deed = match body.action {
@@ -79,12 +83,20 @@ fn wanted(body: &BulkBody) -> kernel::Result<(Grants, Vec<Permission>)> {
             match (body.role_id, &body.role) {
                 (Some(id), None) => grants.role_ids.push(id),
                 (None, Some(code)) => grants.roles.push(code.clone()),
-                _ => return Err(Error::field("role_id", "required", "Name one role, by role_id or role.")),
+                _ => {
+                    return Err(Error::field(
+                        "role_id",
+                        "required",
+                        "Name one role, by role_id or role.",
+                    ));
+                }
             }
             vec![Permission::RoleAssign]
         }
         Action::AddToGroup => {
-            grants.group_ids.push(body.group_id.ok_or_else(|| missing("group_id"))?);
+            grants
+                .group_ids
+                .push(body.group_id.ok_or_else(|| missing("group_id"))?);
             vec![Permission::GroupsMembersManage]
         }
         // The route's own permission grants the finer ones.

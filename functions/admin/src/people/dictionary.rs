@@ -17,7 +17,9 @@ pub(super) async fn list(
     let page = page.check(dictionary::SORTS)?;
     let listed = app
         .db
-        .read(caller, async |tx| dictionary::list(&tx, kind, filter, &page).await)
+        .read(caller, async |tx| {
+            dictionary::list(&tx, kind, filter, &page).await
+        })
         .await?;
     Ok(Json(listed))
 }

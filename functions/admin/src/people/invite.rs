@@ -38,7 +38,11 @@ pub async fn create(
 /// Mails the invitation again, with a new link.
 ///
 /// The link sent before is dead. 409 when the user has joined.
-pub async fn resend(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<Json<Member>> {
+pub async fn resend(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<Member>> {
     let sent = app.db.write(&caller, async |tx| {
         let target = lifecycle::target(&tx, path.id).await?;
         invite::may_be_sent_again(&target)?;
@@ -58,7 +62,10 @@ pub async fn accept(
     Json(body): Json<AcceptBody>,
 ) -> Result<Json<Account>> {
     let token = InviteToken::parse(&body.token)?;
-    #[expect(clippy::disallowed_methods, reason = "the token says which company, and opens nothing else of it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the token says which company, and opens nothing else of it"
+    )]
     let caller = kernel::Caller::verified_system(token.tenant, "admin", origin);
     let invitee = app
         .db
@@ -67,7 +74,9 @@ pub async fn accept(
     let acceptance = Acceptance::parse(&invitee, body.full_name.as_deref(), &body.password)?;
     let accepted = app
         .db
-        .write(&caller, async |tx| invite::accept(&tx, &token, &acceptance, None).await)
+        .write(&caller, async |tx| {
+            invite::accept(&tx, &token, &acceptance, None).await
+        })
         .await?;
     Ok(Json(accepted.account))
 }

@@ -43,6 +43,10 @@ pub async fn update(
 /// Deletes a job title of the company's own.
 ///
 /// One that a user has is made inactive instead: the user keeps it, nobody else gets it.
-pub async fn delete(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<NoContent> {
+pub async fn delete(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<NoContent> {
     dictionary::delete(&app, &caller, Kind::JobTitle, path.id).await
 }

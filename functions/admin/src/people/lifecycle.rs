@@ -42,7 +42,11 @@ pub async fn suspend(
 /// Reactivates a suspended or deactivated user.
 ///
 /// Takes a seat. Who never accepted an invitation is invited again and needs a new link.
-pub async fn reactivate(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<Json<Member>> {
+pub async fn reactivate(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<Member>> {
     apply(&app, &caller, path.id, Change::Reactivate, HandOver::default()).await
 }
 
@@ -72,7 +76,13 @@ pub async fn delete(
     Ok(NoContent)
 }
 
-async fn apply(app: &App, caller: &Caller, id: Uuid, change: Change, hand_over: HandOver) -> Result<Json<Member>> {
+async fn apply(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    change: Change,
+    hand_over: HandOver,
+) -> Result<Json<Member>> {
     let changed = app.db.write(caller, async |tx| {
         let target = lifecycle::target(&tx, id).await?;
         if target.check(&tx, change)? {
@@ -129,7 +139,9 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned + Default> FromRequest<S> fo
         if axum::body::HttpBody::is_end_stream(request.body()) {
             return Ok(Self(T::default()));
         }
-        Json::from_request(request, state).await.map(|Json(body)| Self(body))
+        Json::from_request(request, state)
+            .await
+            .map(|Json(body)| Self(body))
     }
 }
 

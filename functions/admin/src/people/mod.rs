@@ -24,15 +24,39 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         .delete("/v1/admin/users/{id}", P::UserDelete, lifecycle::delete)
         .post("/v1/admin/users/invite", P::UserInvite, invite::create)
         .post("/v1/admin/users/accept-invite", Access::Public, invite::accept)
-        .post("/v1/admin/users/{id}/resend-invite", P::UserInvite, invite::resend)
+        .post(
+            "/v1/admin/users/{id}/resend-invite",
+            P::UserInvite,
+            invite::resend,
+        )
         .post("/v1/admin/users/bulk", P::UserManage, bulk::run)
         .post("/v1/admin/users/{id}/suspend", P::UserSuspend, lifecycle::suspend)
-        .post("/v1/admin/users/{id}/reactivate", P::UserReinstate, lifecycle::reactivate)
-        .post("/v1/admin/users/{id}/deactivate", P::UserDeactivate, lifecycle::deactivate)
-        .post("/v1/admin/users/{id}/force-logout", P::UserForceLogout, lifecycle::force_logout)
-        .post("/v1/admin/users/{id}/reset-password", P::UserManage, lifecycle::reset_password)
+        .post(
+            "/v1/admin/users/{id}/reactivate",
+            P::UserReinstate,
+            lifecycle::reactivate,
+        )
+        .post(
+            "/v1/admin/users/{id}/deactivate",
+            P::UserDeactivate,
+            lifecycle::deactivate,
+        )
+        .post(
+            "/v1/admin/users/{id}/force-logout",
+            P::UserForceLogout,
+            lifecycle::force_logout,
+        )
+        .post(
+            "/v1/admin/users/{id}/reset-password",
+            P::UserManage,
+            lifecycle::reset_password,
+        )
         .get("/v1/admin/users/{id}/preferences", P::UserRead, preferences::get)
-        .put("/v1/admin/users/{id}/preferences", P::UserUpdate, preferences::put);
+        .put(
+            "/v1/admin/users/{id}/preferences",
+            P::UserUpdate,
+            preferences::put,
+        );
     table
         .get("/v1/admin/job-title-codes", P::CodeManage, job_title::list)
         .post("/v1/admin/job-title-codes", P::CodeManage, job_title::create)
@@ -40,7 +64,15 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         .delete("/v1/admin/job-title-codes/{id}", P::CodeManage, job_title::delete)
         .get("/v1/admin/department-codes", P::CodeManage, department::list)
         .post("/v1/admin/department-codes", P::CodeManage, department::create)
-        .patch("/v1/admin/department-codes/{id}", P::CodeManage, department::update)
-        .delete("/v1/admin/department-codes/{id}", P::CodeManage, department::delete)
+        .patch(
+            "/v1/admin/department-codes/{id}",
+            P::CodeManage,
+            department::update,
+        )
+        .delete(
+            "/v1/admin/department-codes/{id}",
+            P::CodeManage,
+            department::delete,
+        )
         .get("/v1/admin/releases", Access::SignedIn, release::list)
 }

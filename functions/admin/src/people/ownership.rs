@@ -19,16 +19,20 @@ pub(super) async fn hand_over(tx: &Tx, from: Uuid, to: Uuid) -> Result<Value> {
     if member::find_for_update(tx, to).await?.status != Status::Active {
         return Err(Error::field("reassign_to", "inactive", "Name an active user."));
     }
-    let (contacts, conversations) =
-        futures::try_join!(contact::reassign(tx, from, to), conversation::reassign(tx, from, to))?;
+    let (contacts, conversations) = futures::try_join!(
+        contact::reassign(tx, from, to),
+        conversation::reassign(tx, from, to)
+    )?;
     Ok(json!({ "reassigned_to": to, "contacts": contacts, "conversations": conversations }))
 }
 
 /// # Errors
 /// 409 with the counts while there is anything.
 pub(super) async fn refuse_any(tx: &Tx, user_id: Uuid) -> Result<Value> {
-    let (contacts, conversations) =
-        futures::try_join!(contact::owned_by(tx, user_id), conversation::assigned_to(tx, user_id))?;
+    let (contacts, conversations) = futures::try_join!(
+        contact::owned_by(tx, user_id),
+        conversation::assigned_to(tx, user_id)
+    )?;
     if contacts + conversations > 0 {
         let message = "This user still owns records; name a colleague for them in reassign_to.";
         let owned = json!({ "owned": { "contacts": contacts, "conversations": conversations } });

@@ -91,7 +91,11 @@ pub(super) async fn add(
 ///
 /// What the user may do all in all, and why, is at `effective-permissions`; what happened to them at
 /// `audit_url`.
-pub async fn get(State(app): State<App>, Auth(caller): Auth, Path(path): Path<IdPath>) -> Result<Record<Member>> {
+pub async fn get(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Record<Member>> {
     let found = app
         .db
         .read(&caller, async |tx| member::find(&tx, path.id).await)

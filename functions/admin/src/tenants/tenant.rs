@@ -67,7 +67,11 @@ pub async fn create(
 }
 
 /// Gets a company; its audit log tells that it was looked at.
-pub async fn get(State(app): State<App>, operator: Operator, Path(path): Path<IdPath>) -> Result<Record<Company>> {
+pub async fn get(
+    State(app): State<App>,
+    operator: Operator,
+    Path(path): Path<IdPath>,
+) -> Result<Record<Company>> {
     let caller = act_for(path.id, &operator);
     // Looking is written down, and so is not a read.
     let found = app.db.write(&caller, async |tx| company::find(&tx).await).await?;
@@ -96,6 +100,9 @@ pub async fn update(
 }
 
 fn act_for(tenant: Uuid, operator: &Operator) -> Caller {
-    #[expect(clippy::disallowed_methods, reason = "the holder of the provisioning key acts for every company")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the holder of the provisioning key acts for every company"
+    )]
     Caller::verified_system(TenantId(tenant), "operator", operator.origin.clone())
 }

@@ -23,7 +23,8 @@ pub async fn record(
         .map(drop)
 }
 
-const RECORD_EACH: &str = "SELECT app.audit($1, $2, entity_id, NULL, $4) FROM unnest($3::uuid[]) AS entity_id";
+const RECORD_EACH: &str =
+    "SELECT app.audit($1, $2, entity_id, NULL, $4) FROM unnest($3::uuid[]) AS entity_id";
 
 /// As [`record`], a line for each of several entities, in one statement.
 ///

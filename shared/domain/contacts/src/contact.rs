@@ -383,7 +383,8 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
     }
 }
 
-const OWNED: &str = "SELECT count(*) FROM contacts WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
+const OWNED: &str =
+    "SELECT count(*) FROM contacts WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
 const REASSIGN: &str = "UPDATE contacts SET owner_user_id = $3, updated_at = $4
      WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
 

@@ -99,7 +99,10 @@ fn check(tx: &Tx, deed: &Deed, target: &Target) -> Result<bool> {
         Deed::Grant(_) => {
             target.may_be_touched()?;
             if tx.caller().user_id() == Some(target.id) {
-                return Err(Error::new(Code::Forbidden, "Nobody changes their own roles and groups."));
+                return Err(Error::new(
+                    Code::Forbidden,
+                    "Nobody changes their own roles and groups.",
+                ));
             }
             Ok(true)
         }

@@ -16,9 +16,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 const PAGE: &str = "SELECT id, name, slug, status, created_at FROM app.tenants_page($1, $2, $3, $4, $5)";
-const FIND: &str = "SELECT id, name, slug, status, locale, timezone, created_at, updated_at FROM tenants WHERE id = $1";
-const FIND_FOR_UPDATE: &str =
-    "SELECT id, name, slug, status, locale, timezone, created_at, updated_at FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
+const FIND: &str =
+    "SELECT id, name, slug, status, locale, timezone, created_at, updated_at FROM tenants WHERE id = $1";
+const FIND_FOR_UPDATE: &str = "SELECT id, name, slug, status, locale, timezone, created_at, updated_at FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
 const UPDATE: &str =
     "UPDATE tenants SET name = $2, status = $3, locale = $4, timezone = $5, updated_at = $6 WHERE id = $1";
 const SUPER_ADMIN: &str = "SELECT r.id FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin'";
@@ -145,7 +145,11 @@ impl NewCompany {
         let mut validator = Validator::default();
         let name = validator.text("name", &body.name, 120);
         let locale = member::locale(&mut validator, "locale", body.locale.as_deref().unwrap_or("en"));
-        let timezone = member::timezone(&mut validator, "timezone", body.timezone.as_deref().unwrap_or("UTC"));
+        let timezone = member::timezone(
+            &mut validator,
+            "timezone",
+            body.timezone.as_deref().unwrap_or("UTC"),
+        );
         validator.finish()?;
         let admin = NewColleague::parse(&body.admin.email, body.admin.full_name.as_deref())?;
         Ok(Self {
@@ -175,7 +179,9 @@ pub async fn list(db: &Db, filter: CompanyFilter, page: &PageRequest) -> Result<
     };
     let status = filter.status.map(CompanyStatus::as_str);
     let limit = i64::from(page.limit) + 1;
-    let rows = db.lookup(PAGE, &[&status, &at, &id, &page.descending, &limit]).await?;
+    let rows = db
+        .lookup(PAGE, &[&status, &at, &id, &page.descending, &limit])
+        .await?;
     let summary = |row: &Row| CompanySummary {
         id: row.get("id"),
         name: row.get("name"),
@@ -183,9 +189,11 @@ pub async fn list(db: &Db, filter: CompanyFilter, page: &PageRequest) -> Result<
         status: CompanyStatus::from_column(row.get("status")),
         created_at: row.get("created_at"),
     };
-    Ok(page.finish(rows.iter().map(summary).collect(), |company: &CompanySummary| {
-        (Key::Timestamp(company.created_at), company.id)
-    }))
+    Ok(
+        page.finish(rows.iter().map(summary).collect(), |company: &CompanySummary| {
+            (Key::Timestamp(company.created_at), company.id)
+        }),
+    )
 }
 
 /// The entered company; that it was looked at is in its audit log.
@@ -207,7 +215,10 @@ pub async fn find_for_update(tx: &Tx) -> Result<Company> {
 }
 
 async fn read(tx: &Tx, sql: &str) -> Result<Company> {
-    let row = tx.query_opt(sql, &[&tx.tenant().0]).await?.ok_or_else(Error::not_found)?;
+    let row = tx
+        .query_opt(sql, &[&tx.tenant().0])
+        .await?
+        .ok_or_else(Error::not_found)?;
     Ok(Company {
         id: row.get("id"),
         name: row.get("name"),
@@ -224,14 +235,29 @@ async fn read(tx: &Tx, sql: &str) -> Result<Company> {
 ///
 /// # Errors
 /// 409 when the key was used meanwhile: see [`signup::earlier`].
-pub async fn insert(tx: &Tx, new: &NewCompany, key: Option<&SignupKey>, app_url: &str) -> Result<Provisioned> {
+pub async fn insert(
+    tx: &Tx,
+    new: &NewCompany,
+    key: Option<&SignupKey>,
+    app_url: &str,
+) -> Result<Provisioned> {
     let tenant = tenant::insert(tx, &new.name).await?;
     let now = tx.clock().now();
     let about = json!({ "name": tenant.name, "slug": tenant.slug });
     log::record(tx, "tenant.created", "tenant", Some(tenant.id), &about).await?;
     let active = CompanyStatus::Active.as_str();
-    tx.execute(UPDATE, &[&tenant.id, &tenant.name, &active, &new.locale, &new.timezone, &now])
-        .await?;
+    tx.execute(
+        UPDATE,
+        &[
+            &tenant.id,
+            &tenant.name,
+            &active,
+            &new.locale,
+            &new.timezone,
+            &now,
+        ],
+    )
+    .await?;
     let super_admin = tx.query_one(SUPER_ADMIN, &[]).await?;
     let grants = Granted {
         role_ids: vec![super_admin.get(0)],
@@ -243,7 +269,10 @@ pub async fn insert(tx: &Tx, new: &NewCompany, key: Option<&SignupKey>, app_url:
     }
     event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
     let company = read(tx, FIND).await?;
-    Ok(Provisioned { company, admin_user_id })
+    Ok(Provisioned {
+        company,
+        admin_user_id,
+    })
 }
 
 /// Writes a changed company, as [`UpdateCompany::apply`] made it from the one that
@@ -307,5 +336,8 @@ impl UpdateCompany {
 /// 404 when it is gone.
 pub async fn find_provisioned(tx: &Tx, admin_user_id: Uuid) -> Result<Provisioned> {
     let company = read(tx, FIND).await?;
-    Ok(Provisioned { company, admin_user_id })
+    Ok(Provisioned {
+        company,
+        admin_user_id,
+    })
 }

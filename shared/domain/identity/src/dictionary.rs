@@ -103,7 +103,8 @@ const INSERT: &str = "INSERT INTO dictionary_codes (tenant_id, id, kind, code, l
      WHERE NOT EXISTS (SELECT FROM dictionary_codes d WHERE d.tenant_id IS NULL AND d.kind = $3 AND d.code = $4)
      ON CONFLICT DO NOTHING RETURNING id";
 const COUNT: &str = "SELECT count(*) FROM dictionary_codes WHERE tenant_id = $1 AND kind = $2";
-const UPDATE: &str = "UPDATE dictionary_codes SET label = $3, description = $4, is_active = $5, updated_at = $6
+const UPDATE: &str =
+    "UPDATE dictionary_codes SET label = $3, description = $4, is_active = $5, updated_at = $6
      WHERE tenant_id = $1 AND id = $2";
 /// A word that somebody has is only taken out of the choice.
 const DELETE: &str = "WITH used AS (
@@ -118,7 +119,12 @@ const DELETE: &str = "WITH used AS (
 ///
 /// # Errors
 /// As the database fails.
-pub async fn list(tx: &Tx, kind: Kind, filter: CodeFilter, page: &PageRequest) -> Result<Page<DictionaryCode>> {
+pub async fn list(
+    tx: &Tx,
+    kind: Kind,
+    filter: CodeFilter,
+    page: &PageRequest,
+) -> Result<Page<DictionaryCode>> {
     let mut sql = Sql::list(tx, LIST, "d");
     sql.filter("d.kind = $", kind.as_str());
     sql.filter_opt("d.is_active = $", filter.is_active);
@@ -151,20 +157,36 @@ pub async fn insert(tx: &Tx, kind: Kind, body: &CreateCode) -> Result<Dictionary
     let good = chars.next().is_some_and(|c| c.is_ascii_lowercase())
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !code.is_empty() && !good {
-        validator.reject("code", "invalid", "A code is lower case letters, digits and _, beginning with a letter.");
+        validator.reject(
+            "code",
+            "invalid",
+            "A code is lower case letters, digits and _, beginning with a letter.",
+        );
     }
     let label = validator.text("label", &body.label, 100);
     let description = validator.optional_text("description", body.description.as_deref(), 500);
     validator.finish()?;
-    let (id, now, tenant, description) = (tx.clock().id(), tx.clock().now(), tx.tenant().0, description.unwrap_or_default());
-    let params: [&(dyn db::ToSql + Sync); 7] = [&tenant, &id, &kind.as_str(), &code, &label, &description, &now];
+    let (id, now, tenant, description) = (
+        tx.clock().id(),
+        tx.clock().now(),
+        tx.tenant().0,
+        description.unwrap_or_default(),
+    );
+    let params: [&(dyn db::ToSql + Sync); 7] =
+        [&tenant, &id, &kind.as_str(), &code, &label, &description, &now];
     let count_params: [&(dyn db::ToSql + Sync); 2] = [&tenant, &kind.as_str()];
-    let (inserted, count) = futures::try_join!(tx.query_opt(INSERT, &params), tx.query_one(COUNT, &count_params))?;
+    let (inserted, count) =
+        futures::try_join!(tx.query_opt(INSERT, &params), tx.query_one(COUNT, &count_params))?;
     if inserted.is_none() {
-        return Err(Error::new(Code::Duplicate, "This code is taken.").with_details(serde_json::json!({ "code": code })));
+        return Err(Error::new(Code::Duplicate, "This code is taken.")
+            .with_details(serde_json::json!({ "code": code })));
     }
     if count.get::<_, i64>(0) > MAX_CODES {
-        return Err(Error::field("code", "too_many", "A company has at most 500 of its own."));
+        return Err(Error::field(
+            "code",
+            "too_many",
+            "A company has at most 500 of its own.",
+        ));
     }
     Ok(DictionaryCode {
         id,
@@ -192,11 +214,15 @@ pub async fn update(
     let current = own(tx, kind, id).await?;
     check(&current)?;
     let mut validator = Validator::default();
-    let label = body.label.as_deref().map(|label| validator.text("label", label, 100));
-    let description = body
-        .description
+    let label = body
+        .label
         .as_deref()
-        .map(|text| validator.optional_text("description", Some(text), 500).unwrap_or_default());
+        .map(|label| validator.text("label", label, 100));
+    let description = body.description.as_deref().map(|text| {
+        validator
+            .optional_text("description", Some(text), 500)
+            .unwrap_or_default()
+    });
     validator.finish()?;
     let changed = DictionaryCode {
         label: label.unwrap_or(current.label),
@@ -236,7 +262,10 @@ async fn own(tx: &Tx, kind: Kind, id: Uuid) -> Result<DictionaryCode> {
     let row = tx.query_opt(FIND, &[&tx.tenant().0, &kind.as_str(), &id]).await?;
     let code = read(&row.ok_or_else(Error::not_found)?);
     if code.is_default {
-        return Err(Error::new(Code::Forbidden, "This is a default of the system; add one of your own instead."));
+        return Err(Error::new(
+            Code::Forbidden,
+            "This is a default of the system; add one of your own instead.",
+        ));
     }
     Ok(code)
 }

@@ -2,9 +2,9 @@
 
 use db::Tx;
 use kernel::{Actor, Code, Error, Permission, Result};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use schemars::JsonSchema;
 use uuid::Uuid;
 
 /// How many roles or groups one request hands out.
@@ -94,10 +94,10 @@ pub async fn may_hand_out(tx: &Tx, grants: &Grants, also: &[Permission]) -> Resu
             ],
         )
         .await?;
-    let found = |column: &str, wanted: usize| {
-        row.get::<_, i64>(column) == i64::try_from(wanted).unwrap_or(i64::MAX)
-    };
-    if !found("by_id", role_ids.len()) || !found("by_code", codes.len()) || !found("groups", group_ids.len()) {
+    let found =
+        |column: &str, wanted: usize| row.get::<_, i64>(column) == i64::try_from(wanted).unwrap_or(i64::MAX);
+    if !found("by_id", role_ids.len()) || !found("by_code", codes.len()) || !found("groups", group_ids.len())
+    {
         return Err(Error::not_found());
     }
     if !matches!(tx.caller().actor(), Actor::System { .. }) {

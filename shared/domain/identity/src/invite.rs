@@ -25,7 +25,8 @@ pub const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 const PREFIX: &str = "m3i_";
 const SECRET_BYTES: usize = 32;
 
-const INSERT_USER: &str = "INSERT INTO users (tenant_id, id, email, email_norm, full_name, status, created_at, updated_at)
+const INSERT_USER: &str =
+    "INSERT INTO users (tenant_id, id, email, email_norm, full_name, status, created_at, updated_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (tenant_id, email_norm) DO NOTHING RETURNING id";
 const TAKEN_BY: &str = "SELECT id, status FROM users WHERE tenant_id = $1 AND email_norm = $2";
 const GIVE_ROLES: &str = "INSERT INTO user_roles (tenant_id, user_id, role_id, created_at)
@@ -40,7 +41,8 @@ const REPLACE_LINKS: &str = "WITH old AS (
      INSERT INTO invites (tenant_id, id, user_id, token_hash, purpose, inviter_id, created_at, expires_at)
      SELECT $1, new.id, new.user_id, new.token_hash, $5, $6, $7, $8
      FROM unnest($2::uuid[], $3::uuid[], $4::bytea[]) AS new (id, user_id, token_hash)";
-const SENDER: &str = "SELECT t.name, t.locale, (SELECT u.full_name FROM users u WHERE u.tenant_id = $1 AND u.id = $2)
+const SENDER: &str =
+    "SELECT t.name, t.locale, (SELECT u.full_name FROM users u WHERE u.tenant_id = $1 AND u.id = $2)
      FROM tenants t WHERE t.id = $1";
 
 const OPEN: &str = "SELECT u.email, u.full_name, t.name FROM invites i
@@ -60,7 +62,8 @@ const ACCEPT: &str = "WITH spent AS (
      WHERE u.tenant_id = $1 AND u.id = s.user_id
        AND u.status = CASE s.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END
      RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id";
-const INVITER: &str = "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
+const INVITER: &str =
+    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
      WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
 const AUDIT: &str = "SELECT app.audit_as($1, $2, 'user', $1, NULL)";
 
@@ -167,7 +170,13 @@ impl NewColleague {
 ///
 /// # Errors
 /// 409 `DUPLICATE` when a user of the company has the address.
-pub async fn insert(tx: &Tx, new: &NewColleague, grants: &Granted, start: Start, app_url: &str) -> Result<Uuid> {
+pub async fn insert(
+    tx: &Tx,
+    new: &NewColleague,
+    grants: &Granted,
+    start: Start,
+    app_url: &str,
+) -> Result<Uuid> {
     let (id, now, tenant) = (tx.clock().id(), tx.clock().now(), tx.tenant().0);
     let (status, event_type, purpose) = match start {
         Start::Invited => (Status::Invited, "user.invited", Purpose::Invite),
@@ -218,10 +227,14 @@ pub async fn insert(tx: &Tx, new: &NewColleague, grants: &Granted, start: Start,
 }
 
 async fn duplicate(tx: &Tx, email: &Email) -> Result<Error> {
-    let row = tx.query_one(TAKEN_BY, &[&tx.tenant().0, &email.normalised]).await?;
+    let row = tx
+        .query_one(TAKEN_BY, &[&tx.tenant().0, &email.normalised])
+        .await?;
     let (user_id, status): (Uuid, String) = (row.get(0), row.get(1));
-    Ok(Error::new(Code::Duplicate, "A user of the company has this address.")
-        .with_details(json!({ "user_id": user_id, "status": status })))
+    Ok(
+        Error::new(Code::Duplicate, "A user of the company has this address.")
+            .with_details(json!({ "user_id": user_id, "status": status })),
+    )
 }
 
 /// Whether a user still waits for a first password, and so can be sent the link again.
@@ -232,7 +245,10 @@ pub fn may_be_sent_again(target: &Target) -> Result<()> {
     if target.status == Status::Invited || (target.status == Status::Active && target.has_no_password) {
         return Ok(());
     }
-    Err(Error::new(Code::Conflict, "This user does not wait for an invitation."))
+    Err(Error::new(
+        Code::Conflict,
+        "This user does not wait for an invitation.",
+    ))
 }
 
 /// Mails new links to users that [`may_be_sent_again`]; those sent before are dead.
@@ -269,7 +285,10 @@ pub async fn resend(tx: &Tx, targets: &[Target], app_url: &str) -> Result<()> {
 /// 409 for a user who is not active.
 pub async fn reset_password(tx: &Tx, target: &Target, app_url: &str) -> Result<()> {
     if target.status != Status::Active {
-        return Err(Error::new(Code::Conflict, "Only an active user has a password to reset."));
+        return Err(Error::new(
+            Code::Conflict,
+            "Only an active user has a password to reset.",
+        ));
     }
     let (about, addressee) = (json!({}), [Addressee::of(target)]);
     futures::try_join!(
@@ -299,7 +318,10 @@ impl<'a> Addressee<'a> {
 
 async fn send_links(tx: &Tx, to: &[Addressee<'_>], purpose: Purpose, app_url: &str) -> Result<()> {
     let (tenant, now, inviter) = (tx.tenant(), tx.clock().now(), tx.caller().user_id());
-    let tokens: Vec<InviteToken> = to.iter().map(|_| InviteToken::generate(tenant)).collect::<Result<_>>()?;
+    let tokens: Vec<InviteToken> = to
+        .iter()
+        .map(|_| InviteToken::generate(tenant))
+        .collect::<Result<_>>()?;
     let ids: Vec<Uuid> = to.iter().map(|_| tx.clock().id()).collect();
     let user_ids: Vec<Uuid> = to.iter().map(|addressee| addressee.id).collect();
     let hashes: Vec<Vec<u8>> = tokens.iter().map(InviteToken::hash).collect();
@@ -315,7 +337,10 @@ async fn send_links(tx: &Tx, to: &[Addressee<'_>], purpose: Purpose, app_url: &s
         &expires_at,
     ];
     let sender_params: [&(dyn db::ToSql + Sync); 2] = [&tenant.0, &inviter];
-    let (_, sender) = futures::try_join!(tx.execute(REPLACE_LINKS, &params), tx.query_one(SENDER, &sender_params))?;
+    let (_, sender) = futures::try_join!(
+        tx.execute(REPLACE_LINKS, &params),
+        tx.query_one(SENDER, &sender_params)
+    )?;
     let (tenant_name, tenant_locale): (String, String) = (sender.get(0), sender.get(1));
     let inviter_name: Option<String> = sender.get(2);
     let mails = to.iter().zip(&tokens).map(async |(addressee, token)| {
@@ -423,7 +448,11 @@ pub async fn accept(
     let (user_id, full_name): (Uuid, String) = (row.get(0), row.get(1));
     let has_second_factor = !row.get::<_, Vec<String>>(2).is_empty();
     let (joined, inviter): (bool, Option<Uuid>) = (row.get::<_, &str>(3) == "invite", row.get(4));
-    let action = if joined { "user.inviteAccepted" } else { "user.passwordChosen" };
+    let action = if joined {
+        "user.inviteAccepted"
+    } else {
+        "user.passwordChosen"
+    };
     let (payload, audit_params): (_, [&(dyn db::ToSql + Sync); 2]) = (json!({}), [&user_id, &action]);
     futures::try_join!(
         tx.execute(AUDIT, &audit_params),
@@ -447,7 +476,9 @@ async fn tell_inviter(tx: &Tx, inviter: Uuid, name: &str) -> Result<()> {
         return Ok(());
     };
     let (email, locale): (String, String) = (row.get(0), row.get(1));
-    let notice = Notice::InviteAccepted { name: name.to_owned() };
+    let notice = Notice::InviteAccepted {
+        name: name.to_owned(),
+    };
     let to = |channel, address| To {
         user_id: Some(inviter),
         channel,
@@ -475,7 +506,13 @@ mod tests {
         assert_eq!((read.tenant, read.hash()), (tenant, token.hash()));
         assert_ne!(token.hash(), InviteToken::generate(tenant).unwrap().hash());
         assert!(!format!("{token:?}").contains(&text[30..]));
-        for bad in ["", "m3i_", "m3k_AAAA", &text[..text.len() - 2], &format!("{text}AAAA")] {
+        for bad in [
+            "",
+            "m3i_",
+            "m3k_AAAA",
+            &text[..text.len() - 2],
+            &format!("{text}AAAA"),
+        ] {
             let error = InviteToken::parse(bad).unwrap_err();
             assert_eq!(error.details(), refused().details(), "{bad}");
         }

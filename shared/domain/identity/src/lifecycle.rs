@@ -93,7 +93,10 @@ impl Target {
     /// 403.
     pub fn may_be_touched(&self) -> Result<()> {
         if self.is_super && !self.by_super {
-            return Err(Error::new(Code::Forbidden, "Only a super admin acts on a super admin."));
+            return Err(Error::new(
+                Code::Forbidden,
+                "Only a super admin acts on a super admin.",
+            ));
         }
         Ok(())
     }
@@ -106,10 +109,16 @@ impl Target {
     pub fn check(&self, tx: &Tx, change: Change) -> Result<bool> {
         self.may_be_touched()?;
         if tx.caller().user_id() == Some(self.id) && change != Change::Reactivate {
-            return Err(Error::new(Code::Conflict, "Nobody closes their own account; ask a colleague."));
+            return Err(Error::new(
+                Code::Conflict,
+                "Nobody closes their own account; ask a colleague.",
+            ));
         }
         if change == Change::Suspend && matches!(self.status, Status::Invited | Status::Deactivated) {
-            return Err(Error::new(Code::Conflict, "Only an active user can be suspended."));
+            return Err(Error::new(
+                Code::Conflict,
+                "Only an active user can be suspended.",
+            ));
         }
         Ok(!change.is_done(self.status))
     }
@@ -182,7 +191,8 @@ pub async fn change(tx: &Tx, targets: &[Target], change: Change, about: &Value) 
 /// # Errors
 /// As the database fails.
 pub async fn end_sessions(tx: &Tx, ids: &[Uuid]) -> Result<u64> {
-    tx.execute(END_SESSIONS, &[&tx.tenant().0, &ids, &tx.clock().now()]).await
+    tx.execute(END_SESSIONS, &[&tx.tenant().0, &ids, &tx.clock().now()])
+        .await
 }
 
 /// Signs a user out everywhere.

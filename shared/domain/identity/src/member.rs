@@ -174,7 +174,8 @@ const LIST: &str = select!("");
 const FIND: &str = select!(" WHERE u.tenant_id = $1 AND u.id = $2");
 const LOCK: &str = select!(" WHERE u.tenant_id = $1 AND u.id = $2 FOR UPDATE OF u");
 
-const UPDATE: &str = "UPDATE users SET full_name = $3, avatar_url = $4, job_title_id = $5, department_id = $6,
+const UPDATE: &str =
+    "UPDATE users SET full_name = $3, avatar_url = $4, job_title_id = $5, department_id = $6,
             manager_user_id = $7, locale = $8, timezone = $9, updated_at = $10
      WHERE tenant_id = $1 AND id = $2";
 
@@ -331,13 +332,23 @@ impl UpdateMember {
         if let Some(url) = self.avatar_url.value()
             && !is_https(url)
         {
-            validator.reject("avatar_url", "invalid", "Give an https:// address of at most 2048 characters.");
+            validator.reject(
+                "avatar_url",
+                "invalid",
+                "Give an https:// address of at most 2048 characters.",
+            );
         }
         if self.manager_user_id.value() == Some(&current.id) {
             validator.reject("manager_user_id", "invalid", "Nobody is their own manager.");
         }
-        let locale = self.locale.value().map(|tag| locale(&mut validator, "locale", tag));
-        let timezone = self.timezone.value().map(|name| timezone(&mut validator, "timezone", name));
+        let locale = self
+            .locale
+            .value()
+            .map(|tag| locale(&mut validator, "locale", tag));
+        let timezone = self
+            .timezone
+            .value()
+            .map(|name| timezone(&mut validator, "timezone", name));
         let changed = Member {
             full_name: full_name.unwrap_or_else(|| current.full_name.clone()),
             avatar_url: self.avatar_url.apply(current.avatar_url.clone()),
@@ -359,7 +370,9 @@ pub(crate) fn locale(validator: &mut Validator, path: &str, tag: &str) -> String
     let language = parts.next().unwrap_or_default();
     let good = (2..=3).contains(&language.len())
         && language.bytes().all(|byte| byte.is_ascii_lowercase())
-        && parts.all(|part| (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && parts.all(|part| {
+            (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
         && tag.len() <= 35;
     if !good {
         validator.reject(path, "invalid", "Give a language tag like en, ar or ar-EG.");
@@ -393,7 +406,10 @@ fn read(row: &Row) -> Result<Member> {
     let id: Uuid = row.get("id");
     let named = |column: &str| -> Result<Vec<Named>> {
         let value: Option<Value> = row.get(column);
-        value.map_or_else(|| Ok(Vec::new()), |value| serde_json::from_value(value).map_err(Error::internal))
+        value.map_or_else(
+            || Ok(Vec::new()),
+            |value| serde_json::from_value(value).map_err(Error::internal),
+        )
     };
     Ok(Member {
         id,
@@ -469,6 +485,10 @@ mod tests {
             validator.finish().is_ok()
         };
         assert!(["en", "ar", "ar-EG", "zh-Hant-TW"].into_iter().all(good));
-        assert!(!["", "EN", "english", "en_US", "en-", "e", "en-'x"].into_iter().any(good));
+        assert!(
+            !["", "EN", "english", "en_US", "en-", "e", "en-'x"]
+                .into_iter()
+                .any(good)
+        );
     }
 }

@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(read(json!({})).unwrap(), Preferences::default());
         assert!(!read(json!({ "inbox_on_all": false })).unwrap().inbox_on_all);
         assert!(read(json!({ "inbox": true })).is_err());
-        assert!(read(json!({ "quiet_hours": { "start": "21:00", "end": "08:00", "channels": ["fax"] } })).is_err());
+        assert!(
+            read(json!({ "quiet_hours": { "start": "21:00", "end": "08:00", "channels": ["fax"] } }))
+                .is_err()
+        );
     }
 
     #[test]

@@ -34,9 +34,15 @@ where
         let web = Web::from_ref(state);
         let key = parts.headers.get(KEY).map(http::HeaderValue::as_bytes);
         if !key.is_some_and(|key| is_one_of(key, web.operator_keys())) {
-            tracing::warn!(presented = key.is_some(), "a request without the provisioning key");
-            Metrics::of(endpoint.function).count("ProvisioningRefused").emit(web.clock());
-            let message = "Send the provisioning key as X-Provisioning-Key; a user's token does not open this.";
+            tracing::warn!(
+                presented = key.is_some(),
+                "a request without the provisioning key"
+            );
+            Metrics::of(endpoint.function)
+                .count("ProvisioningRefused")
+                .emit(web.clock());
+            let message =
+                "Send the provisioning key as X-Provisioning-Key; a user's token does not open this.";
             return Err(Error::new(kernel::Code::Unauthenticated, message).into());
         }
         Ok(Self {
