@@ -3,6 +3,7 @@
 
 mod api;
 mod http;
+mod people;
 mod queues;
 mod webhooks;
 
@@ -41,6 +42,7 @@ pub enum Expected {
 pub fn all() -> Result<Vec<Sample>> {
     let (demo, keys) = (Demo::load()?, Keys::load()?);
     let mut samples = api::samples(&demo, &keys.token(&demo)?)?;
+    samples.extend(people::samples(&demo, &keys.token(&demo)?)?);
     samples.extend(webhooks::samples(&demo)?);
     samples.extend(queues::samples(&demo)?);
     samples.sort_by(|one, other| one.name.cmp(&other.name));

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 19] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -15,6 +15,9 @@ const PERSONAL: [&str; 16] = [
     "Salma",
     "Basma",
     "violet tram lantern",
+    "orange kettle",
+    "m3i_",
+    "the-operators-own-key",
     "Bearer ",
     "m3r_",
     "eyJ",

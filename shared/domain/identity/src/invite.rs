@@ -215,14 +215,18 @@ pub async fn insert(
             Start::Invited => log::record(tx, event_type, "user", Some(id), &about).await,
         }
     };
-    futures::try_join!(
-        member::write_names(tx, id, full_name),
-        tx.execute(GIVE_ROLES, &role_params),
-        tx.execute(JOIN_GROUPS, &group_params),
-        event::publish(tx, event_type, id, &about),
-        invited,
-        send_links(tx, &addressee, purpose, app_url),
-    )?;
+    // On the heap: so many statements at once make a large future.
+    let all = async {
+        futures::try_join!(
+            member::write_names(tx, id, full_name),
+            tx.execute(GIVE_ROLES, &role_params),
+            tx.execute(JOIN_GROUPS, &group_params),
+            event::publish(tx, event_type, id, &about),
+            invited,
+            send_links(tx, &addressee, purpose, app_url),
+        )
+    };
+    Box::pin(all).await?;
     Ok(id)
 }
 

@@ -175,15 +175,18 @@ pub async fn change(tx: &Tx, targets: &[Target], change: Change, about: &Value) 
         }
     };
     let notice = change.notice();
-    futures::try_join!(
-        tx.execute(SET_STATUS, &status_params),
-        end_sessions(tx, &ids),
-        links,
-        event::publish_each(tx, change.event(), &ids, about),
-        log::record_each(tx, change.event(), "user", &ids, about),
-        try_join_all(targets.iter().map(|target| tell(tx, target, &notice))),
-    )
-    .map(drop)
+    // On the heap: so many statements at once make a large future.
+    let all = async {
+        futures::try_join!(
+            tx.execute(SET_STATUS, &status_params),
+            end_sessions(tx, &ids),
+            links,
+            event::publish_each(tx, change.event(), &ids, about),
+            log::record_each(tx, change.event(), "user", &ids, about),
+            try_join_all(targets.iter().map(|target| tell(tx, target, &notice))),
+        )
+    };
+    Box::pin(all).await.map(drop)
 }
 
 /// Ends every session of these users; says how many there were.

@@ -383,13 +383,11 @@ pub(crate) fn locale(validator: &mut Validator, path: &str, tag: &str) -> String
 /// An IANA time zone, as the database of time zones spells it.
 pub(crate) fn timezone(validator: &mut Validator, path: &str, name: &str) -> String {
     let found = jiff::tz::TimeZone::get(name).ok();
-    match found.as_ref().and_then(jiff::tz::TimeZone::iana_name) {
-        Some(known) => known.to_owned(),
-        None => {
-            validator.reject(path, "invalid", "Give an IANA time zone like Asia/Kuwait.");
-            String::new()
-        }
+    if let Some(known) = found.as_ref().and_then(jiff::tz::TimeZone::iana_name) {
+        return known.to_owned();
     }
+    validator.reject(path, "invalid", "Give an IANA time zone like Asia/Kuwait.");
+    String::new()
 }
 
 fn is_https(url: &str) -> bool {

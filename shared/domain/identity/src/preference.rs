@@ -41,6 +41,10 @@ pub struct QuietHours {
 /// A user's preferences. What is left out of a PUT is the default again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that a person sets by itself"
+)]
 pub struct Preferences {
     /// What goes out by SMS comes by e-mail, too.
     pub email_on_sms: bool,
