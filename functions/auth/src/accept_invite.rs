@@ -3,9 +3,9 @@
 use crate::App;
 use crate::answer::{Delivered, Delivery, TokenAnswer};
 use axum::extract::State;
-use identity::RefreshToken;
-use identity::invite::{self, Acceptance, InviteToken, Invitee};
+use identity::joining::{self, Acceptance, Invitee};
 use identity::user::Account;
+use identity::{InviteToken, RefreshToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use web::{Json, Origin, Quota, Result};
@@ -72,13 +72,13 @@ pub(crate) async fn accept<const STATUS: u16>(
     let caller = App::act_for(token.tenant, origin);
     let invitee = app
         .db
-        .read(&caller, async |tx| invite::open(&tx, token).await)
+        .read(&caller, async |tx| joining::open(&tx, token).await)
         .await?;
     check(&invitee)?;
     let acceptance = Acceptance::parse(&invitee, answer.full_name, answer.password)?;
     let refresh_token = RefreshToken::generate()?;
     let accepted = app.db.write(&caller, async |tx| {
-        invite::accept(&tx, token, &acceptance, Some(&refresh_token)).await
+        joining::accept(&tx, token, &acceptance, Some(&refresh_token)).await
     });
     let accepted = accepted.await?;
     let (tokens, cookie) = match accepted.session {

@@ -1,6 +1,6 @@
 //! One thing done to many users.
 
-use super::setup::Office;
+use super::setup::{Office, address};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/admin/users/bulk";
@@ -10,7 +10,7 @@ async fn each_user_is_done_or_told_why_not() {
     let office = Office::new().await;
     let (one, two) = (office.world.user("staff").await, office.world.user("staff").await);
     let theirs = Office::new().await.me.user_id;
-    let (invited, old) = office.invite(&json!({ "email": office.address() })).await;
+    let (invited, old) = office.invite(&json!({ "email": address() })).await;
     let ids = json!([
         one.user_id,
         two.user_id,

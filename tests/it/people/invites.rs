@@ -1,6 +1,6 @@
 //! Invitations: once, for seven days, for one person.
 
-use super::setup::{Office, PASSWORD, public};
+use super::setup::{Office, PASSWORD, address, public};
 use futures::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn a_colleague_joins_by_the_link_and_is_signed_in() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let (id, token) = office
         .invite(&json!({ "email": email, "roles": ["staff"] }))
         .await;
@@ -63,7 +63,7 @@ async fn a_colleague_joins_by_the_link_and_is_signed_in() {
 #[tokio::test]
 async fn registering_needs_the_invitation_of_that_company_and_address() {
     let (office, other) = (Office::new().await, Office::new().await);
-    let email = office.address();
+    let email = address();
     let (_, token) = office
         .invite(&json!({ "email": email, "roles": ["staff"] }))
         .await;
@@ -104,7 +104,6 @@ fn refused(error: &Value) -> Value {
 #[tokio::test]
 async fn a_link_that_does_not_work_says_nothing_of_why() {
     let (office, other) = (Office::at_a_moment().await, Office::at_a_moment().await);
-    let address = || office.address();
     let (_, spent) = office.invite(&json!({ "email": address() })).await;
     office.accept(&spent).await.expect(200);
     let (_, expired) = office.invite(&json!({ "email": address() })).await;
@@ -160,7 +159,7 @@ async fn a_link_that_does_not_work_says_nothing_of_why() {
 async fn of_many_who_accept_at_once_one_does() {
     let office = Office::new().await;
     let (id, token) = office
-        .invite(&json!({ "email": office.address(), "roles": ["staff"] }))
+        .invite(&json!({ "email": address(), "roles": ["staff"] }))
         .await;
     let answers = join_all((0..8).map(|_| office.accept(&token))).await;
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
@@ -179,7 +178,7 @@ async fn of_many_who_accept_at_once_one_does() {
 #[tokio::test]
 async fn sent_again_only_the_new_link_works() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let (id, old) = office.invite(&json!({ "email": email })).await;
     let path = format!("/v1/admin/users/{id}/resend-invite");
     office.post(&path, &json!({})).await.expect(200);
@@ -214,7 +213,7 @@ async fn sent_again_only_the_new_link_works() {
 #[tokio::test]
 async fn a_second_factor_is_not_skipped_by_a_link() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let id = office.colleague(&email, &["staff"]).await;
     let sql = office.world.admin_sql().await;
     sql.execute(
@@ -240,7 +239,7 @@ async fn a_second_factor_is_not_skipped_by_a_link() {
 async fn the_inviter_hears_of_it() {
     let office = Office::new().await;
     let inviter = office.world.user("admin").await;
-    let email = office.address();
+    let email = address();
     let body = json!({ "email": email, "full_name": "Basma Nour" });
     office
         .api

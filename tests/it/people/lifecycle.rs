@@ -1,6 +1,6 @@
 //! Suspending, deactivating, reactivating, signing out.
 
-use super::setup::{Office, PASSWORD, public};
+use super::setup::{Office, PASSWORD, address, public};
 use crate::support::Login;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ impl Office {
 #[tokio::test]
 async fn a_suspended_user_is_out_at_the_next_request_and_comes_back() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let id = office.colleague(&email, &["staff"]).await;
     let auth = office.auth().await;
     let credentials = json!({ "email": email, "password": PASSWORD, "delivery": "body" });
@@ -100,7 +100,7 @@ async fn a_user_with_records_leaves_only_when_somebody_gets_them() {
         .expect_code(409, "CONFLICT");
 
     let other = Office::new().await;
-    let invited = office.invite(&json!({ "email": office.address() })).await.0;
+    let invited = office.invite(&json!({ "email": address() })).await.0;
     for (to, status) in [
         (json!(other.me.user_id), 404),
         (json!(testkit::unique()), 404),
@@ -152,7 +152,7 @@ async fn nobody_closes_their_own_account() {
         .delete(&office.me, &path)
         .await
         .expect_code(409, "CONFLICT");
-    let invited = office.invite(&json!({ "email": office.address() })).await.0;
+    let invited = office.invite(&json!({ "email": address() })).await.0;
     office
         .act(invited, "suspend", &json!({}))
         .await
@@ -223,7 +223,7 @@ async fn of_many_super_admins_who_suspend_all_others_one_stays() {
 #[tokio::test]
 async fn a_user_is_signed_out_everywhere() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let id = office.colleague(&email, &["staff"]).await;
     let auth = office.auth().await;
     let credentials = json!({ "email": email, "password": PASSWORD, "delivery": "body" });
@@ -263,7 +263,7 @@ async fn a_user_is_signed_out_everywhere() {
     public(&auth, "/v1/auth/login", &credentials)
         .await
         .expect_code(401, "AUTH_INVALID_CREDENTIALS");
-    let invited = office.invite(&json!({ "email": office.address() })).await.0;
+    let invited = office.invite(&json!({ "email": address() })).await.0;
     office
         .act(invited, "reset-password", &json!({}))
         .await
@@ -273,7 +273,7 @@ async fn a_user_is_signed_out_everywhere() {
 #[tokio::test]
 async fn who_never_joined_is_invited_again() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let (id, token) = office.invite(&json!({ "email": email })).await;
     office.act(id, "deactivate", &json!({})).await.expect(200);
     assert_eq!(office.accept(&token).await.status, 422);

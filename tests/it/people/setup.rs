@@ -136,11 +136,11 @@ impl Office {
     pub async fn get(&self, path: &str) -> Answer {
         self.api.get(&self.me, path).await
     }
+}
 
-    /// An address that nobody has.
-    pub fn address(&self) -> String {
-        format!("{}@example.com", testkit::unique())
-    }
+/// An address that nobody has.
+pub fn address() -> String {
+    format!("{}@example.com", testkit::unique())
 }
 
 /// A call without a token.

@@ -1,12 +1,12 @@
 //! Listing, creating and changing users, and their preferences.
 
-use super::setup::{Office, PASSWORD, public};
+use super::setup::{Office, PASSWORD, address, public};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_user_is_created_and_chooses_a_password_by_the_link() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let body = json!({ "email": email, "full_name": "Basma Nour", "roles": ["staff"] });
     let user = office.post("/v1/admin/users", &body).await.expect(201);
     assert_eq!(
@@ -45,7 +45,7 @@ async fn a_user_is_created_and_chooses_a_password_by_the_link() {
 #[tokio::test]
 async fn bad_users_are_refused_precisely_and_nothing_is_made() {
     let office = Office::new().await;
-    let email = office.address();
+    let email = address();
     let missing = testkit::unique();
     let theirs = Office::new().await.world.user("staff").await.user_id;
     for (body, status, code) in [
@@ -145,7 +145,7 @@ async fn nobody_hands_out_what_they_do_not_hold() {
     .await
     .unwrap();
     let invite = async |login, extra: Value| {
-        let mut body = json!({ "email": office.address() });
+        let mut body = json!({ "email": address() });
         body.as_object_mut()
             .unwrap()
             .extend(extra.as_object().unwrap().clone());
@@ -204,7 +204,7 @@ async fn nobody_hands_out_what_they_do_not_hold() {
 async fn the_list_filters_searches_and_pages() {
     let office = Office::new().await;
     let create = async |name: &str, role: &str| {
-        let body = json!({ "email": office.address(), "full_name": name, "roles": [role] });
+        let body = json!({ "email": address(), "full_name": name, "roles": [role] });
         office.post("/v1/admin/users", &body).await.expect(201)
     };
     let (one, two) = (
@@ -286,7 +286,7 @@ async fn the_list_filters_searches_and_pages() {
 #[tokio::test]
 async fn a_profile_is_patched() {
     let office = Office::new().await;
-    let id = office.colleague(&office.address(), &["staff"]).await;
+    let id = office.colleague(&address(), &["staff"]).await;
     let path = format!("/v1/admin/users/{id}");
     let titles = office.get("/v1/admin/job-title-codes?limit=1").await.expect(200);
     let departments = office.get("/v1/admin/department-codes?limit=1").await.expect(200);

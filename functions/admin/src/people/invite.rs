@@ -3,7 +3,9 @@
 use super::user::{self, NewUserBody};
 use crate::App;
 use axum::extract::State;
-use identity::invite::{self, Acceptance, InviteToken, Start};
+use identity::InviteToken;
+use identity::invite::{self, Start};
+use identity::joining::{self, Acceptance};
 use identity::lifecycle;
 use identity::member::{self, Member};
 use identity::user::Account;
@@ -69,13 +71,13 @@ pub async fn accept(
     let caller = kernel::Caller::verified_system(token.tenant, "admin", origin);
     let invitee = app
         .db
-        .read(&caller, async |tx| invite::open(&tx, &token).await)
+        .read(&caller, async |tx| joining::open(&tx, &token).await)
         .await?;
     let acceptance = Acceptance::parse(&invitee, body.full_name.as_deref(), &body.password)?;
     let accepted = app
         .db
         .write(&caller, async |tx| {
-            invite::accept(&tx, &token, &acceptance, None).await
+            joining::accept(&tx, &token, &acceptance, None).await
         })
         .await?;
     Ok(Json(accepted.account))

@@ -4,7 +4,7 @@
 use crate::escalation::Granted;
 use crate::invite::{self, NewColleague, Start};
 use crate::signup::{self, SignupKey};
-use crate::{member, tenant};
+use crate::{profile, tenant};
 use audit::{event, log};
 use db::{Db, Row, Tx};
 use jiff::Timestamp;
@@ -144,8 +144,8 @@ impl NewCompany {
     pub fn parse(body: &CreateCompany) -> Result<Self> {
         let mut validator = Validator::default();
         let name = validator.text("name", &body.name, 120);
-        let locale = member::locale(&mut validator, "locale", body.locale.as_deref().unwrap_or("en"));
-        let timezone = member::timezone(
+        let locale = profile::locale(&mut validator, "locale", body.locale.as_deref().unwrap_or("en"));
+        let timezone = profile::timezone(
             &mut validator,
             "timezone",
             body.timezone.as_deref().unwrap_or("UTC"),
@@ -313,11 +313,11 @@ impl UpdateCompany {
         let locale = self
             .locale
             .as_deref()
-            .map(|tag| member::locale(&mut validator, "locale", tag));
+            .map(|tag| profile::locale(&mut validator, "locale", tag));
         let timezone = self
             .timezone
             .as_deref()
-            .map(|name| member::timezone(&mut validator, "timezone", name));
+            .map(|name| profile::timezone(&mut validator, "timezone", name));
         let changed = Company {
             name: name.unwrap_or_else(|| current.name.clone()),
             status: self.status.unwrap_or(current.status),

@@ -85,7 +85,7 @@ impl Preferences {
     pub fn check(self) -> Result<Self> {
         let mut validator = Validator::default();
         if let Some(tag) = &self.locale {
-            crate::member::locale(&mut validator, "locale", tag);
+            crate::profile::locale(&mut validator, "locale", tag);
         }
         if let Some(QuietHours { start, end, channels }) = &self.quiet_hours {
             for (path, time) in [("quiet_hours.start", start), ("quiet_hours.end", end)] {
