@@ -127,7 +127,7 @@ GRANT SELECT ON release_log TO m3_app;
 INSERT INTO release_log (id, version, released_at, notes) VALUES
     ('00000000-0000-7000-8000-000000000201', '0.1.0', '2026-11-01T00:00:00Z',
      'Contacts, WhatsApp and SMS conversations with your customers.'),
-    ('00000000-0000-7000-8000-000000000202', '0.2.0', '2026-11-22T00:00:00Z',
+    ('00000000-0000-7000-8000-000000000202', '0.2.0', '2026-11-21T00:00:00Z',
      'Invite colleagues, give them roles and groups, and see who did what.');
 
 -- The companies, for who runs the system: a page of them in the order of their creation.

@@ -2,8 +2,6 @@
 
 use db::Tx;
 use kernel::{Actor, Code, Error, Permission, Result};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,7 +18,7 @@ pub struct Grants {
 }
 
 /// Grants that the caller may give.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     pub role_ids: Vec<Uuid>,
     pub group_ids: Vec<Uuid>,
