@@ -170,4 +170,26 @@ SELECT pg_temp.demo('tenant.id')::uuid, (r.value ->> 'step_id')::uuid, (r.value 
        pg_temp.demo('user.id')::uuid, false, 'open', '2025-01-01Z'
 FROM jsonb_each(pg_temp.demo('approvals.requests')::jsonb) r
 ON CONFLICT (tenant_id, id) DO UPDATE SET state = 'open', decided_at = NULL;
+INSERT INTO users (tenant_id, id, email, email_norm, full_name, status)
+SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'id')::uuid, p.value ->> 'email', p.value ->> 'email',
+       p.value ->> 'full_name', p.value ->> 'status'
+FROM jsonb_each(pg_temp.demo('people')::jsonb) p
+ON CONFLICT (tenant_id, id) DO UPDATE SET status = excluded.status, full_name = excluded.full_name, password_hash = NULL;
+
+INSERT INTO user_names (tenant_id, word, user_id)
+SELECT u.tenant_id, word, u.id FROM users u, string_to_table(lower(u.full_name), ' ') AS word
+WHERE u.tenant_id = pg_temp.demo('tenant.id')::uuid
+ON CONFLICT DO NOTHING;
+
+INSERT INTO invites (tenant_id, id, user_id, purpose, inviter_id, token_hash, created_at, expires_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'invite_id')::uuid, (p.value ->> 'id')::uuid, 'invite',
+       pg_temp.demo('user.id')::uuid, sha256(convert_to(p.value ->> 'token', 'UTF8')), '2025-01-01Z', '2100-01-01Z'
+FROM jsonb_each(pg_temp.demo('people')::jsonb) p WHERE p.value ? 'token'
+ON CONFLICT (tenant_id, id) DO UPDATE SET accepted_at = NULL, revoked_at = NULL;
+
+INSERT INTO dictionary_codes (tenant_id, id, kind, code, label, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (c.value ->> 'id')::uuid, c.value ->> 'kind', c.value ->> 'code', c.value ->> 'label',
+       '2025-01-01Z', '2025-01-01Z'
+FROM jsonb_each(pg_temp.demo('codes')::jsonb) c
+ON CONFLICT (id) DO UPDATE SET label = excluded.label, is_active = true;
 COMMIT;

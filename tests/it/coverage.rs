@@ -58,6 +58,11 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
+        ("POST", "/v1/admin/users" | "/v1/admin/users/invite") => json!({ "email": "a@example.com" }),
+        ("POST", "/v1/admin/users/bulk") => json!({ "action": "suspend", "user_ids": [testkit::unique()] }),
+        ("POST", "/v1/admin/job-title-codes" | "/v1/admin/department-codes") => {
+            json!({ "code": "a", "label": "A" })
+        }
         _ => json!({}),
     }
 }
@@ -127,7 +132,9 @@ async fn an_id_that_nobody_has_is_404_everywhere() {
     let stack = Stack::new().await;
     let me = stack.world.admin().await;
     for (endpoints, api) in functions(&stack).await {
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.path.contains("{id}")) {
+        let of_a_record =
+            |endpoint: &&&Endpoint| endpoint.path.contains("{id}") && endpoint.access != Access::Operator;
+        for endpoint in endpoints.iter().filter(of_a_record) {
             call(&api, endpoint, Some(&me))
                 .await
                 .expect_code(404, "NOT_FOUND");

@@ -18,6 +18,7 @@ mod messaging;
 mod migrations;
 mod notices;
 mod oauth;
+mod people;
 mod requests;
 mod statements;
 mod support;

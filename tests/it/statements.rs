@@ -77,6 +77,14 @@ fn literals(tokens: TokenStream, found: &mut impl FnMut(String)) {
 /// The lists, as `Sql` builds them, with the index that each sort must come from.
 const LISTS: &[(&str, &str)] = &[
     (
+        "SELECT u.id FROM users u WHERE u.tenant_id = $1 AND (u.created_at, u.id) < ($2::timestamptz, $3::uuid) ORDER BY u.created_at DESC, u.id DESC LIMIT $4",
+        "users_by_age",
+    ),
+    (
+        "SELECT u.id FROM users u WHERE u.tenant_id = $1 AND (u.email_norm, u.id) > ($2::text, $3::uuid) ORDER BY u.email_norm, u.id LIMIT $4",
+        "users_by_email",
+    ),
+    (
         "SELECT c.id FROM contacts c WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND (c.created_at, c.id) < ($2::timestamptz, $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
         "contacts_by_age",
     ),

@@ -162,7 +162,7 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
             .map(|row| row.get(0))
             .collect()
     };
-    // Tables without a tenant: the registry of permissions, the catalogue of plans, refinery's history.
+    // Tables without a tenant: the registry of permissions, the catalogue of plans, releases, refinery's history.
     let unprotected = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1",
@@ -175,7 +175,8 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
             "permissions",
             "plan_features",
             "plans",
-            "refinery_schema_history"
+            "refinery_schema_history",
+            "release_log"
         ]
     );
     let without_policy = names(
@@ -191,7 +192,7 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     );
     assert_eq!(
         nullable_tenant.await,
-        ["role_permissions", "roles", "webhook_events"]
+        ["dictionary_codes", "role_permissions", "roles", "webhook_events"]
     );
     // A unique index that does not start with the tenant tells one tenant of another.
     let global_unique = names(
@@ -204,6 +205,7 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     assert_eq!(
         global_unique.await,
         [
+            "dictionary_codes_pkey",
             "role_permissions_pkey",
             "roles_pkey",
             "signup_keys_pkey",
@@ -217,7 +219,7 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
         "SELECT k.conname::text FROM pg_constraint k
          WHERE k.contype = 'f' AND k.conparentid = 0
            AND k.confrelid NOT IN ('tenants'::regclass, 'permissions'::regclass, 'roles'::regclass, 'plans'::regclass,
-                                   'entitlement_codes'::regclass)
+                                   'entitlement_codes'::regclass, 'dictionary_codes'::regclass)
            AND NOT (SELECT bool_or(a.attname = 'tenant_id') FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))",
     );
     assert_eq!(plain_keys.await, Vec::<String>::new());

@@ -46,13 +46,19 @@ impl App {
         let (env, clock) = (Env::from_process(), Clock::system());
         let setting = |name| env.required(name).map_err(Error::internal);
         let cloud = Cloud::connect(&env)?;
-        let wanted = [secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS];
+        let wanted = [
+            secret::DATABASE,
+            secret::TOKEN_KEYS,
+            secret::DATA_KEYS,
+            secret::PROVISIONING_KEY,
+        ];
         let secrets = cloud.secrets(&env, &wanted).await?;
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
+        let operator = secrets.parse(secret::PROVISIONING_KEY).map_err(Error::internal)?;
         Ok(Self {
             db,
-            web: Web::from_config(&env, &secrets, clock)?,
+            web: Web::from_config(&env, &secrets, clock)?.with_operator(&operator),
             bucket: cloud.bucket(setting("BUCKET")?),
             app_url: setting("APP_URL")?.trim_end_matches('/').into(),
             is_dev: matches!(env.optional("M3_ENV"), Some("local" | "dev")),

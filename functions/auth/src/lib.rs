@@ -1,5 +1,6 @@
 //! `/v1/auth`: signing up, logging in, refreshing, logging out, and the list of sessions (S1.4).
 
+pub mod accept_invite;
 mod answer;
 mod guard;
 pub mod login;
@@ -7,6 +8,7 @@ pub mod logout;
 pub mod oauth;
 mod presented;
 pub mod refresh;
+pub mod register;
 pub mod session;
 mod sign_in;
 pub mod signup;
@@ -43,6 +45,8 @@ pub fn routes() -> Routes<App> {
         .post("/v1/auth/logout", Access::Public, logout::create)
         .get("/v1/auth/oauth/start", Access::Public, oauth::start)
         .post("/v1/auth/oauth/callback", Access::Public, oauth::callback)
+        .post("/v1/auth/accept-invite", Access::Public, accept_invite::create)
+        .post("/v1/auth/register", Access::Public, register::create)
         .get("/v1/auth/sessions", Permission::SessionReadSelf, session::list)
         .delete(
             "/v1/auth/sessions/{id}",

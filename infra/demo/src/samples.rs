@@ -6,6 +6,7 @@ mod api;
 mod approvals;
 mod http;
 mod oauth;
+mod people;
 mod plan;
 mod queues;
 mod webhooks;
@@ -45,6 +46,7 @@ pub enum Expected {
 pub fn all() -> Result<Vec<Sample>> {
     let (demo, keys) = (Demo::load()?, Keys::load()?);
     let mut samples = api::samples(&demo, &keys.token(&demo)?)?;
+    samples.extend(people::samples(&demo, &keys.token(&demo)?)?);
     samples.extend(webhooks::samples(&demo)?);
     samples.extend(queues::samples(&demo)?);
     samples.sort_by(|one, other| one.name.cmp(&other.name));

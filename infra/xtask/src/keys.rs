@@ -67,6 +67,7 @@ pub fn secrets(app_password: &str, server: &Server, database: &str) -> Result<Va
         "EDGE_KEYS_SECRET": keys["edge_keys"],
         "GLOBAL_ACCOUNTS_SECRET": keys["global_accounts"],
         "OAUTH_PROVIDERS_SECRET": keys["oauth_providers"],
+        "PROVISIONING_KEY_SECRET": keys["provisioning"],
     }))
 }
 

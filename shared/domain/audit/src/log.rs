@@ -22,3 +22,22 @@ pub async fn record(
         .await
         .map(drop)
 }
+
+const RECORD_EACH: &str =
+    "SELECT app.audit($1, $2, entity_id, NULL, $4) FROM unnest($3::uuid[]) AS entity_id";
+
+/// As [`record`], a line for each of several entities, in one statement.
+///
+/// # Errors
+/// As the database fails.
+pub async fn record_each(
+    tx: &Tx,
+    action: &str,
+    entity_type: &str,
+    entity_ids: &[Uuid],
+    data: &Value,
+) -> Result<()> {
+    tx.execute(RECORD_EACH, &[&action, &entity_type, &entity_ids, data])
+        .await
+        .map(drop)
+}

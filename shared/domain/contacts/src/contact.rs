@@ -393,6 +393,28 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
     }
 }
 
+const OWNED: &str =
+    "SELECT count(*) FROM contacts WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
+const REASSIGN: &str = "UPDATE contacts SET owner_user_id = $3, updated_at = $4
+     WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
+
+/// How many contacts a user owns.
+///
+/// # Errors
+/// As the database fails.
+pub async fn owned_by(tx: &Tx, user_id: Uuid) -> Result<i64> {
+    Ok(tx.query_one(OWNED, &[&tx.tenant().0, &user_id]).await?.get(0))
+}
+
+/// Gives all that one user owns to another of the company.
+///
+/// # Errors
+/// 404 when the company has no such other user.
+pub async fn reassign(tx: &Tx, from: Uuid, to: Uuid) -> Result<u64> {
+    tx.execute(REASSIGN, &[&tx.tenant().0, &from, &to, &tx.clock().now()])
+        .await
+}
+
 /// The contact that a phone number belongs to; a new one when it is nobody's. Two at once find the
 /// same contact.
 ///

@@ -3,13 +3,24 @@
 
 pub mod access;
 pub mod api_key;
+pub mod bulk;
 mod code;
+pub mod company;
+pub mod dictionary;
+pub mod escalation;
 pub mod group;
 pub mod group_member;
+pub mod invite;
+pub mod joining;
+pub mod lifecycle;
 pub mod login;
+pub mod member;
 pub mod oauth;
 pub mod password;
+pub mod preference;
+mod profile;
 pub mod refresh_token;
+pub mod release;
 pub mod role;
 pub mod role_permission;
 pub mod role_tree;
@@ -20,7 +31,9 @@ pub mod token;
 pub mod user;
 pub mod user_role;
 
+pub use invite::InviteToken;
 pub use login::{Credentials, Login};
+pub use member::Member;
 pub use password::Password;
 pub use refresh_token::{RefreshToken, Rotation};
 pub use session::{Session, SessionView};

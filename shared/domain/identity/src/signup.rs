@@ -6,7 +6,7 @@ use audit::event;
 use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, Sealer, TenantId, Validator};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 const INSERT_KEY: &str = "INSERT INTO signup_keys (key_hash, tenant_id, user_id, fingerprint, created_at)
@@ -75,10 +75,17 @@ impl Signup {
     /// out: it is proved against its own hash.
     #[must_use]
     pub fn key(&self, sealer: &Sealer, key: &str) -> SignupKey {
-        let asked = json!([self.tenant_name, self.full_name, self.email.normalised]).to_string();
-        SignupKey {
-            key_hash: sealer.lookup_hash("signup_keys.key", key),
-            fingerprint: sealer.lookup_hash("signup_keys.fingerprint", &asked),
+        let asked = json!([self.tenant_name, self.full_name, self.email.normalised]);
+        SignupKey::new(sealer, "signup_keys", key, &asked)
+    }
+}
+
+impl SignupKey {
+    /// `kind` keeps the keys of different requests apart.
+    pub(crate) fn new(sealer: &Sealer, kind: &str, key: &str, asked: &Value) -> Self {
+        Self {
+            key_hash: sealer.lookup_hash(&format!("{kind}.key"), key),
+            fingerprint: sealer.lookup_hash(&format!("{kind}.fingerprint"), &asked.to_string()),
         }
     }
 }
@@ -95,7 +102,7 @@ pub async fn insert(
     key: Option<&SignupKey>,
     token: &RefreshToken,
 ) -> Result<SignedUp> {
-    let (now, user_id) = (tx.clock().now(), tx.clock().id());
+    let user_id = tx.clock().id();
     let tenant = tenant::insert(tx, &signup.tenant_name).await?;
     let about = json!({ "name": tenant.name, "slug": tenant.slug });
     // Before the rest, so that what the triggers audit at commit is this user's doing.
@@ -108,26 +115,30 @@ pub async fn insert(
         role: "super_admin",
     };
     user::insert(tx, &new).await?;
-    if let Some(SignupKey {
-        key_hash,
-        fingerprint,
-    }) = key
-    {
-        // Waits for a signup with the same key that is under way, then finds it there.
-        let inserted = tx
-            .query_opt(INSERT_KEY, &[key_hash, &tenant.id, &user_id, fingerprint, &now])
-            .await?;
-        if inserted.is_none() {
-            return Err(Error::new(
-                Code::Conflict,
-                "The same signup was answered meanwhile.",
-            ));
-        }
+    if let Some(key) = key {
+        remember(tx, key, user_id).await?;
     }
     event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
     let signed_in = session::sign_in(tx, user_id, token).await?;
     let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
     Ok(SignedUp { account, session })
+}
+
+/// Notes what the key made: the entered tenant and this user.
+///
+/// # Errors
+/// 409 when the key was used meanwhile: see [`earlier`].
+pub(crate) async fn remember(tx: &Tx, key: &SignupKey, user_id: Uuid) -> Result<()> {
+    let SignupKey {
+        key_hash,
+        fingerprint,
+    } = key;
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    // Waits for a signup with the same key that is under way, then finds it there.
+    tx.query_opt(INSERT_KEY, &[key_hash, &tenant, &user_id, fingerprint, &now])
+        .await?
+        .map(drop)
+        .ok_or_else(|| Error::new(Code::Conflict, "The same signup was answered meanwhile."))
 }
 
 /// What a signup with this key made before, if there was one.

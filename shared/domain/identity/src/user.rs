@@ -1,6 +1,6 @@
 //! Users: people who work in a tenant (S1.3).
 
-use crate::Tenant;
+use crate::{Tenant, member};
 use db::Tx;
 use jiff::Timestamp;
 use kernel::{Email, Result};
@@ -77,7 +77,7 @@ pub async fn insert(tx: &Tx, user: &NewUser<'_>) -> Result<()> {
     )
     .await?;
     tx.execute(GIVE_ROLE, &[&tenant, id, role, &now]).await?;
-    Ok(())
+    member::write_names(tx, *id, full_name).await
 }
 
 /// A user of the entered tenant.

@@ -213,3 +213,24 @@ fn record(row: &Row) -> Result<Conversation> {
         updated_at: row.get("updated_at"),
     })
 }
+
+const ASSIGNED: &str = "SELECT count(*) FROM conversations WHERE tenant_id = $1 AND assignee_user_id = $2";
+const REASSIGN: &str = "UPDATE conversations SET assignee_user_id = $3, updated_at = $4
+    WHERE tenant_id = $1 AND assignee_user_id = $2";
+
+/// How many conversations are assigned to a user, closed ones too: the next message opens them.
+///
+/// # Errors
+/// As the database fails.
+pub async fn assigned_to(tx: &Tx, user_id: Uuid) -> Result<i64> {
+    Ok(tx.query_one(ASSIGNED, &[&tx.tenant().0, &user_id]).await?.get(0))
+}
+
+/// Assigns all that are one user's to another of the company.
+///
+/// # Errors
+/// 404 when the company has no such other user.
+pub async fn reassign(tx: &Tx, from: Uuid, to: Uuid) -> Result<u64> {
+    tx.execute(REASSIGN, &[&tx.tenant().0, &from, &to, &tx.clock().now()])
+        .await
+}

@@ -76,6 +76,20 @@ pub struct SigningKey {
     pub private_key: Secret<Vec<u8>>,
 }
 
+/// The key of who runs the system, as SHA-256 hashes of it: `{"sha256": [base64]}`. While it changes
+/// there are two.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProvisioningKeys {
+    sha256: Vec<Bytes>,
+}
+
+impl ProvisioningKeys {
+    /// The hashes.
+    pub fn sha256(&self) -> impl Iterator<Item = &[u8]> {
+        self.sha256.iter().map(|hash| hash.0.expose().as_slice())
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Bytes(Secret<Vec<u8>>);
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 mod keys;
 mod oauth;
 
-pub use keys::{DataKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
+pub use keys::{DataKeys, ProvisioningKeys, SigningKey, SigningKeys, TokenKey, TokenKeys};
 pub use oauth::{OauthClient, OauthCredential, OauthProviders};
 
 /// A setting that is missing or wrong: which, and why.
@@ -117,6 +117,7 @@ pub mod secret {
     pub const EDGE_KEYS: &str = "EDGE_KEYS_SECRET";
     pub const GLOBAL_ACCOUNTS: &str = "GLOBAL_ACCOUNTS_SECRET";
     pub const OAUTH_PROVIDERS: &str = "OAUTH_PROVIDERS_SECRET";
+    pub const PROVISIONING_KEY: &str = "PROVISIONING_KEY_SECRET";
 }
 
 /// How to reach the database.

@@ -6,6 +6,7 @@ mod answer;
 mod auth;
 mod extract;
 mod openapi;
+mod operator;
 mod problem;
 mod quota;
 mod routes;
@@ -15,6 +16,7 @@ pub use answer::{Accepted, Created, Either, IfMatch, NoContent, Record, Text, et
 pub use auth::{Auth, Claims, TokenVerifier};
 pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
 pub use openapi::{Document, document};
+pub use operator::Operator;
 pub use problem::{Problem, Result};
 pub use quota::Quota;
 pub use routes::{Access, Endpoint, Routes};

@@ -32,10 +32,12 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 #[derive(Clone)]
 pub struct Web(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     clock: Clock,
     verifier: Option<TokenVerifier>,
     cors_origins: Vec<HeaderValue>,
+    operator_keys: Vec<Vec<u8>>,
 }
 
 impl Web {
@@ -50,7 +52,16 @@ impl Web {
             clock,
             verifier,
             cors_origins,
+            operator_keys: Vec::new(),
         }))
+    }
+
+    /// The same, for a function that who runs the system calls, too.
+    #[must_use]
+    pub fn with_operator(self, keys: &config::ProvisioningKeys) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.operator_keys = keys.sha256().map(<[u8]>::to_vec).collect();
+        Self(Arc::new(inner))
     }
 
     /// Reads what every HTTP function is configured with.
@@ -69,6 +80,10 @@ impl Web {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.0.clock
+    }
+
+    pub(crate) fn operator_keys(&self) -> &[Vec<u8>] {
+        &self.0.operator_keys
     }
 
     pub(crate) fn verifier(&self) -> Option<&TokenVerifier> {

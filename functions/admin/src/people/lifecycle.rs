@@ -1,0 +1,152 @@
+//! Suspending, deactivating, reactivating, signing out.
+
+use super::ownership;
+use crate::App;
+use axum::extract::{FromRequest, Request, State};
+use identity::invite;
+use identity::lifecycle::{self, Change};
+use identity::member::{self, Member};
+use kernel::Caller;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use web::{Auth, IdPath, Json, NoContent, Path, Problem, Query, Result};
+
+/// Whose records become whose.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandOver {
+    /// An active colleague who gets the user's contacts and conversations.
+    pub reassign_to: Option<Uuid>,
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SignedOut {
+    pub sessions_ended: u64,
+}
+
+/// Suspends a user.
+///
+/// Logging in is refused, every session at its next request. The user's records stay theirs unless
+/// `reassign_to` is given. The user is told by mail. Suspending a suspended user changes nothing.
+pub async fn suspend(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+    Optional(body): Optional<HandOver>,
+) -> Result<Json<Member>> {
+    apply(&app, &caller, path.id, Change::Suspend, body).await
+}
+
+/// Reactivates a suspended or deactivated user.
+///
+/// Takes a seat. Who never accepted an invitation is invited again and needs a new link.
+pub async fn reactivate(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<Member>> {
+    apply(&app, &caller, path.id, Change::Reactivate, HandOver::default()).await
+}
+
+/// Deactivates a user who left.
+///
+/// As suspending, and the seat is free. 409 with the counts while the user owns contacts or
+/// conversations, unless `reassign_to` says who gets them.
+pub async fn deactivate(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+    Optional(body): Optional<HandOver>,
+) -> Result<Json<Member>> {
+    apply(&app, &caller, path.id, Change::Deactivate, body).await
+}
+
+/// Deletes a user: the same as deactivating.
+///
+/// The audit log and records go on referring to the user.
+pub async fn delete(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+    Query(query): Query<HandOver>,
+) -> Result<NoContent> {
+    apply(&app, &caller, path.id, Change::Deactivate, query).await?;
+    Ok(NoContent)
+}
+
+async fn apply(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    change: Change,
+    hand_over: HandOver,
+) -> Result<Json<Member>> {
+    let changed = app.db.write(caller, async |tx| {
+        let target = lifecycle::target(&tx, id).await?;
+        if target.check(&tx, change)? {
+            let about = match (hand_over.reassign_to, change) {
+                (Some(colleague), _) => ownership::hand_over(&tx, id, colleague).await?,
+                (None, Change::Deactivate) => ownership::refuse_any(&tx, id).await?,
+                (None, Change::Suspend | Change::Reactivate) => serde_json::json!({}),
+            };
+            lifecycle::change(&tx, &[target], change, &about).await?;
+        }
+        member::find(&tx, id).await
+    });
+    Ok(Json(changed.await?))
+}
+
+/// Signs a user out everywhere.
+///
+/// Their access tokens are refused from the next request on, their refresh tokens too.
+pub async fn force_logout(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<SignedOut>> {
+    let sessions_ended = app.db.write(&caller, async |tx| {
+        let target = lifecycle::target(&tx, path.id).await?;
+        lifecycle::force_logout(&tx, &target).await
+    });
+    let sessions_ended = sessions_ended.await?;
+    Ok(Json(SignedOut { sessions_ended }))
+}
+
+/// Mails a user a link to choose a new password, and signs them out everywhere.
+pub async fn reset_password(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<SignedOut>> {
+    let sessions_ended = app.db.write(&caller, async |tx| {
+        let target = lifecycle::target(&tx, path.id).await?;
+        invite::reset_password(&tx, &target, &app.app_url).await?;
+        lifecycle::end_sessions(&tx, &[path.id]).await
+    });
+    let sessions_ended = sessions_ended.await?;
+    Ok(Json(SignedOut { sessions_ended }))
+}
+
+/// A JSON body that may be left out.
+pub struct Optional<T>(pub T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Default> FromRequest<S> for Optional<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if axum::body::HttpBody::is_end_stream(request.body()) {
+            return Ok(Self(T::default()));
+        }
+        Json::from_request(request, state)
+            .await
+            .map(|Json(body)| Self(body))
+    }
+}
+
+impl<T: JsonSchema> aide::OperationInput for Optional<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        <Json<T> as aide::OperationInput>::operation_input(ctx, operation);
+    }
+}

@@ -1,0 +1,42 @@
+//! What of the company's records is a user's, and giving it to another.
+
+use contacts::contact;
+use db::Tx;
+use identity::member::{self, Status};
+use kernel::{Code, Error, Result};
+use messaging::conversation;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Gives everything to a colleague.
+///
+/// # Errors
+/// 404 when the company has no such colleague, 422 when that is the user themself or not active.
+pub(super) async fn hand_over(tx: &Tx, from: Uuid, to: Uuid) -> Result<Value> {
+    if from == to {
+        return Err(Error::field("reassign_to", "invalid", "Name another user."));
+    }
+    if member::find_for_update(tx, to).await?.status != Status::Active {
+        return Err(Error::field("reassign_to", "inactive", "Name an active user."));
+    }
+    let (contacts, conversations) = futures::try_join!(
+        contact::reassign(tx, from, to),
+        conversation::reassign(tx, from, to)
+    )?;
+    Ok(json!({ "reassigned_to": to, "contacts": contacts, "conversations": conversations }))
+}
+
+/// # Errors
+/// 409 with the counts while there is anything.
+pub(super) async fn refuse_any(tx: &Tx, user_id: Uuid) -> Result<Value> {
+    let (contacts, conversations) = futures::try_join!(
+        contact::owned_by(tx, user_id),
+        conversation::assigned_to(tx, user_id)
+    )?;
+    if contacts + conversations > 0 {
+        let message = "This user still owns records; name a colleague for them in reassign_to.";
+        let owned = json!({ "owned": { "contacts": contacts, "conversations": conversations } });
+        return Err(Error::new(Code::Conflict, message).with_details(owned));
+    }
+    Ok(json!({}))
+}

@@ -1,0 +1,164 @@
+//! Following the link of `invite`: a password is chosen, the address is proved, a colleague has joined
+//! (S1.4, S12.2).
+
+use crate::invite::{InviteToken, refused};
+use crate::user::{self, Account};
+use crate::{Password, RefreshToken, Session, member, session};
+use audit::event;
+use db::{Row, Tx};
+use kernel::{Error, Result, Validator};
+use notifications::notice::{self, Channel, Notice, To};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+const OPEN: &str = "SELECT u.email, u.full_name, t.name FROM invites i
+     JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id JOIN tenants t ON t.id = i.tenant_id
+     WHERE i.tenant_id = $1 AND i.token_hash = $2 AND i.accepted_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > $3
+       AND t.status = 'active' AND u.status = CASE i.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END";
+/// Of several at once, one finds the link unused; the others wait for it and then do not.
+const ACCEPT: &str = "WITH spent AS (
+         UPDATE invites i SET accepted_at = $3
+         WHERE i.tenant_id = $1 AND i.token_hash = $2 AND i.accepted_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > $3
+           AND EXISTS (SELECT FROM tenants t WHERE t.id = i.tenant_id AND t.status = 'active')
+         RETURNING i.user_id, i.inviter_id, i.purpose
+     )
+     UPDATE users u SET status = 'active', password_hash = $4, full_name = coalesce($5, u.full_name),
+            email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3
+     FROM spent s
+     WHERE u.tenant_id = $1 AND u.id = s.user_id
+       AND u.status = CASE s.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END
+     RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id";
+const INVITER: &str =
+    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
+     WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
+const AUDIT: &str = "SELECT app.audit_as($1, $2, 'user', $1, NULL)";
+
+/// Whom a link that works is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitee {
+    pub email: String,
+    full_name: String,
+    tenant_name: String,
+}
+
+/// What somebody brings to a link, checked, with the password hashed.
+#[derive(Debug)]
+pub struct Acceptance {
+    full_name: Option<String>,
+    password_hash: String,
+}
+
+/// Whom the link is for.
+///
+/// # Errors
+/// [`refused`] when it does not work.
+pub async fn open(tx: &Tx, token: &InviteToken) -> Result<Invitee> {
+    let row = tx
+        .query_opt(OPEN, &[&tx.tenant().0, &token.hash(), &tx.clock().now()])
+        .await?;
+    let row: Row = row.ok_or_else(refused)?;
+    Ok(Invitee {
+        email: row.get(0),
+        full_name: row.get(1),
+        tenant_name: row.get(2),
+    })
+}
+
+impl Acceptance {
+    /// Checks what somebody brings, and hashes the password: between [`open`] and [`accept`], so that
+    /// no transaction waits for it and nobody without a link makes us hash.
+    ///
+    /// # Errors
+    /// 422 with every field that is wrong; the name may be left out when it is known.
+    pub fn parse(invitee: &Invitee, full_name: Option<&str>, password: &str) -> Result<Self> {
+        let mut validator = Validator::default();
+        let full_name = validator.optional_text("full_name", full_name, 120);
+        if full_name.is_none() && invitee.full_name.is_empty() {
+            validator.reject("full_name", "required", "This must not be empty.");
+        }
+        let known = [invitee.email.as_str(), invitee.tenant_name.as_str()];
+        let password = Password::choose(&mut validator, "password", password, &known);
+        validator.finish()?;
+        Ok(Self {
+            full_name,
+            password_hash: password.hash()?,
+        })
+    }
+}
+
+/// What following a link came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub account: Account,
+    /// The user's first session, when a refresh token was given and no second factor is due.
+    pub session: Option<Session>,
+}
+
+/// Spends the link: the user is active, has the password, and their address is verified. With
+/// `refresh_token` it also signs in, unless the user has a second factor, which a link can't replace.
+///
+/// # Errors
+/// [`refused`] when the link does not work (any more); 422 `LIMIT_REACHED` when there is no seat left.
+pub async fn accept(
+    tx: &Tx,
+    token: &InviteToken,
+    acceptance: &Acceptance,
+    refresh_token: Option<&RefreshToken>,
+) -> Result<Accepted> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    let Acceptance {
+        full_name,
+        password_hash,
+    } = acceptance;
+    let row = tx
+        .query_opt(ACCEPT, &[&tenant, &token.hash(), &now, password_hash, full_name])
+        .await?;
+    let row = row.ok_or_else(refused)?;
+    let (user_id, full_name): (Uuid, String) = (row.get(0), row.get(1));
+    let has_second_factor = !row.get::<_, Vec<String>>(2).is_empty();
+    let (joined, inviter): (bool, Option<Uuid>) = (row.get::<_, &str>(3) == "invite", row.get(4));
+    let action = if joined {
+        "user.inviteAccepted"
+    } else {
+        "user.passwordChosen"
+    };
+    let (payload, audit_params): (_, [&(dyn db::ToSql + Sync); 2]) = (json!({}), [&user_id, &action]);
+    futures::try_join!(
+        tx.execute(AUDIT, &audit_params),
+        member::write_names(tx, user_id, &full_name),
+        event::publish(tx, "user.verified", user_id, &payload),
+    )?;
+    if let Some(inviter) = inviter.filter(|_| joined) {
+        tell_inviter(tx, inviter, &full_name).await?;
+    }
+    let session = match refresh_token {
+        Some(token) if !has_second_factor => session::open(tx, user_id, token).await?,
+        _ => None,
+    };
+    let account = user::find(tx, user_id).await?;
+    let account = account.ok_or_else(|| Error::internal("a user who just joined is gone"))?;
+    Ok(Accepted { account, session })
+}
+
+async fn tell_inviter(tx: &Tx, inviter: Uuid, name: &str) -> Result<()> {
+    let Some(row) = tx.query_opt(INVITER, &[&tx.tenant().0, &inviter]).await? else {
+        return Ok(());
+    };
+    let (email, locale): (String, String) = (row.get(0), row.get(1));
+    let notice = Notice::InviteAccepted {
+        name: name.to_owned(),
+    };
+    let to = |channel, address| To {
+        user_id: Some(inviter),
+        channel,
+        address,
+        locale: &locale,
+    };
+    let (by_email, inbox) = (to(Channel::Email, email.as_str()), to(Channel::Inbox, ""));
+    futures::try_join!(
+        notice::send(tx, &by_email, &notice),
+        notice::send(tx, &inbox, &notice)
+    )
+    .map(drop)
+}
