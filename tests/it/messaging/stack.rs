@@ -91,7 +91,11 @@ impl Stack {
                 domain_events: cloud.queue(&domain_events_url),
                 deliveries: cloud.queue(&deliveries_url),
             },
-            scheduler: scheduler_function::App { db, accounts },
+            scheduler: scheduler_function::App {
+                db,
+                accounts,
+                bucket: cloud.bucket(BUCKET),
+            },
             world,
             providers,
             deliveries_url,
@@ -216,7 +220,7 @@ impl Stack {
     }
 }
 
-const BUCKET: &str = "m3-messaging-tests";
+pub const BUCKET: &str = "m3-messaging-tests";
 
 pub fn message<T>(tenant: Option<TenantId>, payload: T) -> Message<T> {
     Message {

@@ -1,6 +1,7 @@
 //! Who may use the system: companies, their users, passwords, sessions, refresh tokens and the
 //! signing of access tokens (S1).
 
+pub mod gdpr;
 pub mod login;
 pub mod password;
 pub mod refresh_token;

@@ -1,5 +1,6 @@
 //! Deliveries to people: one outbox for every channel, and what providers report of it (S2).
 
 pub mod delivery;
+pub mod gdpr;
 pub mod notice;
 pub mod report;

@@ -14,6 +14,7 @@ mod queue;
 mod rate;
 mod secrets;
 mod state;
+mod upload;
 
 pub use accounts::Accounts;
 pub use bucket::Bucket;
@@ -23,3 +24,4 @@ pub use lock_out::{Attempt, LockOut, LockOuts};
 pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
 pub use rate::{Decision, RateLimit, RateLimiter};
 pub use state::Key;
+pub use upload::Upload;

@@ -332,7 +332,7 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
     })))
 }
 
-fn answer_context(tenant: TenantId) -> String {
+pub(crate) fn answer_context(tenant: TenantId) -> String {
     format!("{tenant}/idempotency_keys.answer")
 }
 
