@@ -7,12 +7,17 @@ use axum::body::Body;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
+use uuid::Uuid;
 use web::{Access, Endpoint};
 
 /// Every HTTP function's table and service.
 async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
     let world = &stack.world;
     vec![
+        (
+            admin_function::routes().endpoints().to_vec(),
+            crate::compliance::setup::admin(world, crate::messaging::stack::BUCKET),
+        ),
         (
             auth_function::routes().endpoints().to_vec(),
             auth_service(world).await,
@@ -36,6 +41,10 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
+        ("POST", "/v1/admin/gdpr/export") => json!({ "subject_type": "contact", "subject_id": Uuid::nil() }),
+        ("POST", "/v1/admin/gdpr/erase") => {
+            json!({ "subject_type": "contact", "subject_id": Uuid::nil(), "confirm": "x" })
+        }
         _ => json!({}),
     }
 }

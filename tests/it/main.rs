@@ -8,6 +8,7 @@
 //! Integration tests: handlers in process, a real Postgres as `m3_app`, a real local AWS.
 
 mod auth;
+mod compliance;
 mod contacts;
 mod coverage;
 mod faults;

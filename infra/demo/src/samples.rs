@@ -2,6 +2,7 @@
 //! with tokens and signatures that hold on every local stack that is freshly seeded.
 
 mod api;
+mod compliance;
 mod http;
 mod queues;
 mod webhooks;

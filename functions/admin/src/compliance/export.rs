@@ -121,7 +121,16 @@ pub async fn run(app: &App, caller: &Caller, query: ExportQuery, limits: Limits)
     let id = app.db.clock().id();
     let key = format!("{}audit/{id}.{end}", exports_of(caller.tenant()));
     let mut upload = app.bucket.upload(key.clone(), content_type);
-    if let Err(error) = write(app, caller, query.format, &mut walk, &mut upload, begun + limits.time).await {
+    if let Err(error) = write(
+        app,
+        caller,
+        query.format,
+        &mut walk,
+        &mut upload,
+        begun + limits.time,
+    )
+    .await
+    {
         if let Err(left) = upload.abort().await {
             tracing::warn!(error = %left, "an unfinished export is left to the bucket's lifecycle");
         }
@@ -156,7 +165,11 @@ pub async fn run(app: &App, caller: &Caller, query: ExportQuery, limits: Limits)
 /// When a link made now ends.
 pub(super) fn expiry(app: &App) -> Result<Timestamp> {
     let lifetime = SignedDuration::try_from(LINK_LIFETIME).map_err(Error::internal)?;
-    app.db.clock().now().checked_add(lifetime).map_err(Error::internal)
+    app.db
+        .clock()
+        .now()
+        .checked_add(lifetime)
+        .map_err(Error::internal)
 }
 
 async fn write(

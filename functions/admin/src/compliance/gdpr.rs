@@ -110,7 +110,11 @@ pub async fn export(
     let answer = app.db.write(&caller, async |tx| {
         let told = json!({ "export_id": id });
         log::record(&tx, "gdpr.exported", person.kind(), Some(person.id()), &told).await?;
-        Ok(PersonExport { url, expires_at, files })
+        Ok(PersonExport {
+            url,
+            expires_at,
+            files,
+        })
     });
     Ok(Created(answer.await?))
 }

@@ -1,19 +1,19 @@
 //! Requests to the HTTP API: one for every endpoint.
 
 use super::http::{Request, through_api};
-use super::{Expected, Sample};
+use super::{Expected, Sample, compliance};
 use crate::Demo;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-const OK: Expected = Expected::Statuses(&[200], &[200]);
+pub(super) const OK: Expected = Expected::Statuses(&[200], &[200]);
 /// Of what is made once: the same answer while its key is remembered (24 hours), and 409 later.
 const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
 /// Gone is gone.
 const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 
 /// One line of the table: function, what, method, path with query, body, what is expected.
-type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
+pub(super) type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
 
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
@@ -21,6 +21,7 @@ pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     lines.extend(me());
     lines.extend(accounts(demo)?);
     lines.extend(conversations(demo)?);
+    lines.extend(compliance::lines(demo)?);
     Ok(lines.into_iter().map(|line| sample(line, token)).collect())
 }
 

@@ -83,9 +83,15 @@ impl Walk {
             .await?;
         let (first, last, rows): (Option<i64>, Option<i64>, i64) = (found.get(0), found.get(1), found.get(2));
         if rows > max_rows {
-            return Err(narrow(&format!("The range holds more than {max_rows} lines; narrow it.")));
+            return Err(narrow(&format!(
+                "The range holds more than {max_rows} lines; narrow it."
+            )));
         }
-        let at = if from.is_none() { anchor } else { first.map_or(head, |first| first - 1) };
+        let at = if from.is_none() {
+            anchor
+        } else {
+            first.map_or(head, |first| first - 1)
+        };
         let mut walk = Self {
             first_seq: first,
             last_seq: last,
@@ -114,16 +120,18 @@ impl Walk {
             let rows = tx
                 .query(STEP, &[&tx.tenant().0, &self.at, &upto, &self.previous])
                 .await?;
+            let mut expected = self.at + 1;
             for row in &rows {
                 let (seq, hash): (i64, &[u8]) = (row.get("seq"), row.get("hash"));
                 let is_head = self.head.as_ref().filter(|(head, _)| *head == seq);
                 if !row.get::<_, bool>("holds") || is_head.is_some_and(|(_, told)| told.as_slice() != hash) {
-                    self.break_at.get_or_insert(seq);
+                    self.break_at.get_or_insert(expected);
                 }
+                expected = seq + 1;
                 lines.push(from_row(row));
             }
-            if i64::try_from(rows.len()).map_err(Error::internal)? < upto - self.at {
-                self.break_at.get_or_insert(self.at + 1);
+            if expected <= upto {
+                self.break_at.get_or_insert(expected);
             }
             if let Some(last) = rows.last() {
                 self.previous = last.get("hash");

@@ -22,7 +22,8 @@ const BATCH: i32 = 1000;
 /// Statements that a transaction has time for; what is left is found when the erasure settles.
 const BATCHES: usize = 10;
 
-const ABOUT: &str = "SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor,
+const ABOUT: &str =
+    "SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor,
         a.actor_user_id, a.ip, a.user_agent, a.request_id, a.created_at, a.hash, a.erased_at
     FROM audit_logs a
     WHERE a.tenant_id = $1 AND (a.entity_id = ANY ($2) OR a.actor_user_id = $3) AND a.id > $4
@@ -34,7 +35,8 @@ const PARTS: &str = "SELECT DISTINCT a.entity_id FROM audit_logs a
 
 const ERASE: &str = "SELECT app.erase_audit_of($1, $2, $3, $4)";
 
-const REMEMBER: &str = "INSERT INTO erasures (tenant_id, id, subject_type, subject_id, entity_ids, requested_at)
+const REMEMBER: &str =
+    "INSERT INTO erasures (tenant_id, id, subject_type, subject_id, entity_ids, requested_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 const UNFINISHED: &str = "SELECT subject_type, subject_id, entity_ids FROM erasures

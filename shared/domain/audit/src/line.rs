@@ -16,7 +16,8 @@ pub static SORTS: &[Sort] = &[Sort {
     key: KeyType::Id,
 }];
 
-const LIST: &str = "SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor,
+const LIST: &str =
+    "SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor,
     a.actor_user_id, a.ip, a.user_agent, a.request_id, a.created_at, a.hash, a.erased_at FROM audit_logs a";
 
 /// Who did what to which record, and what the record was and became.
@@ -102,7 +103,7 @@ pub async fn list(tx: &Tx, filter: &AuditFilter, page: &PageRequest) -> Result<P
     // The time is in the id, to the millisecond: a range of ids is a range of every index and of months.
     sql.filter_opt("a.id >= app.first_id_of($) AND a.created_at >= $", filter.from);
     sql.filter_opt(
-        "a.id < app.first_id_of($ + interval '1 millisecond') AND a.created_at < $",
+        "a.id < app.first_id_of($::timestamptz + interval '1 millisecond') AND a.created_at < $",
         filter.to,
     );
     sql.filter_opt("a.actor_user_id = $", filter.user_id);
@@ -114,8 +115,13 @@ pub async fn list(tx: &Tx, filter: &AuditFilter, page: &PageRequest) -> Result<P
     sql.filter_opt("a.entity_type = $", filter.entity_type.clone());
     sql.filter_opt("a.entity_id = $", filter.entity_id);
     sql.filter_opt("a.request_id = $", filter.request_id.clone());
-    sql.fetch(tx, page, |row| Ok(from_row(row)), |line| (Key::Id(line.id), line.id))
-        .await
+    sql.fetch(
+        tx,
+        page,
+        |row| Ok(from_row(row)),
+        |line| (Key::Id(line.id), line.id),
+    )
+    .await
 }
 
 pub(crate) fn from_row(row: &Row) -> AuditLine {
@@ -160,7 +166,9 @@ fn masked(value: Value) -> Value {
 }
 
 fn is_secret(name: &str) -> bool {
-    ["_sealed", "_hash", "_salt"].iter().any(|end| name.ends_with(end))
+    ["_sealed", "_hash", "_salt"]
+        .iter()
+        .any(|end| name.ends_with(end))
         || ["password", "secret", "token", "credentials", "pepper"]
             .iter()
             .any(|part| name.contains(part))

@@ -8,14 +8,16 @@ use serde_json::Value;
 use uuid::Uuid;
 
 // Also of an archived contact: it is the same person's data.
-const NAME: &str = "SELECT concat_ws(' ', first_name, last_name) FROM contacts WHERE tenant_id = $1 AND id = $2";
+const NAME: &str =
+    "SELECT concat_ws(' ', first_name, last_name) FROM contacts WHERE tenant_id = $1 AND id = $2";
 const LOCK: &str =
     "SELECT concat_ws(' ', first_name, last_name) FROM contacts WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
 
 const PROFILE: &str = "SELECT c.id, to_jsonb(c) - '{tenant_id,name_norm}'::text[] AS data
     FROM contacts c WHERE c.tenant_id = $1 AND c.id = $2";
 
-const CHANNELS: &str = "SELECT x.id, to_jsonb(x) - '{tenant_id,value_sealed,value_hash}'::text[] AS data, x.value_sealed
+const CHANNELS: &str =
+    "SELECT x.id, to_jsonb(x) - '{tenant_id,value_sealed,value_hash}'::text[] AS data, x.value_sealed
     FROM contact_channels x WHERE x.tenant_id = $1 AND x.contact_id = $2 ORDER BY x.id";
 
 const ERASE: &str = "WITH names AS (

@@ -11,10 +11,10 @@ use uuid::Uuid;
 pub const ERASED_NAME: &str = "Erased user";
 
 const NAME: &str = "SELECT full_name FROM users WHERE tenant_id = $1 AND id = $2";
-const LOCK: &str =
-    "SELECT full_name, email, email_norm, phone_sealed FROM users WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+const LOCK: &str = "SELECT full_name, email, email_norm, phone_sealed FROM users WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
 
-const PROFILE: &str = "SELECT u.id, to_jsonb(u) - '{tenant_id,password_hash,phone_sealed,phone_hash}'::text[] AS data,
+const PROFILE: &str =
+    "SELECT u.id, to_jsonb(u) - '{tenant_id,password_hash,phone_sealed,phone_hash}'::text[] AS data,
         u.phone_sealed
     FROM users u WHERE u.tenant_id = $1 AND u.id = $2";
 
@@ -25,7 +25,8 @@ const ROLES: &str = "SELECT r.id, jsonb_build_object('id', r.id, 'code', r.code,
     FROM user_roles ur JOIN roles r ON r.id = ur.role_id
     WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND r.id > $3 ORDER BY r.id LIMIT $4";
 
-const GROUPS: &str = "SELECT g.id, jsonb_build_object('id', g.id, 'code', g.code, 'name', g.name, 'since', m.added_at) AS data
+const GROUPS: &str =
+    "SELECT g.id, jsonb_build_object('id', g.id, 'code', g.code, 'name', g.name, 'since', m.added_at) AS data
     FROM group_members m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
     WHERE m.tenant_id = $1 AND m.user_id = $2 AND g.id > $3 ORDER BY g.id LIMIT $4";
 

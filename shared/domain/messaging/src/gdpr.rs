@@ -7,7 +7,8 @@ use kernel::Result;
 use serde_json::Value;
 use uuid::Uuid;
 
-const CONVERSATIONS: &str = "SELECT c.id, to_jsonb(c) - '{tenant_id,peer_sealed,peer_hash}'::text[] AS data, c.peer_sealed
+const CONVERSATIONS: &str =
+    "SELECT c.id, to_jsonb(c) - '{tenant_id,peer_sealed,peer_hash}'::text[] AS data, c.peer_sealed
     FROM conversations c WHERE c.tenant_id = $1 AND c.contact_id = $2 AND c.id > $3 ORDER BY c.id LIMIT $4";
 
 const MESSAGES: &str = "SELECT m.id, to_jsonb(m) - '{tenant_id,raw_sealed}'::text[] AS data, m.raw_sealed
@@ -82,9 +83,7 @@ pub async fn erase(tx: &Tx, contact: Uuid, traces: &mut Traces) -> Result<()> {
     let conversations = tx.query(ERASE_CONVERSATIONS, params).await?;
     for row in &messages {
         traces.entities.push(row.get(0));
-        traces
-            .provider_messages
-            .extend(row.get::<_, Option<String>>(1));
+        traces.provider_messages.extend(row.get::<_, Option<String>>(1));
     }
     for row in &conversations {
         let id: Uuid = row.get(0);
@@ -103,7 +102,11 @@ pub async fn forget_webhooks(tx: &Tx, traces: &Traces) -> Result<()> {
     tx.execute(FORGET_EVENTS, &[&tenant, &traces.provider_messages])
         .await?;
     // Providers write numbers without the plus.
-    let names: Vec<&str> = traces.texts.iter().map(|text| text.trim_start_matches('+')).collect();
+    let names: Vec<&str> = traces
+        .texts
+        .iter()
+        .map(|text| text.trim_start_matches('+'))
+        .collect();
     let mut after = Uuid::nil();
     loop {
         let rows = tx.query(UNREAD_EVENTS, &[&tenant, &after, &PAGE]).await?;

@@ -8,7 +8,8 @@ use kernel::Result;
 use serde_json::Value;
 use uuid::Uuid;
 
-const DELIVERIES: &str = "SELECT o.id, to_jsonb(o) - '{tenant_id,recipient_sealed,content_sealed}'::text[] AS data,
+const DELIVERIES: &str =
+    "SELECT o.id, to_jsonb(o) - '{tenant_id,recipient_sealed,content_sealed}'::text[] AS data,
         o.recipient_sealed, o.content_sealed
     FROM messages_outbox o
     WHERE o.tenant_id = $1 AND (o.contact_id = $2 OR o.user_id = $3) AND o.id > $4 ORDER BY o.id LIMIT $5";
@@ -26,8 +27,7 @@ const EMPTY: &str = "WITH found AS (
     )
     SELECT provider_message_id FROM found WHERE provider_message_id IS NOT NULL";
 
-const FORGET_REPORTS: &str =
-    "DELETE FROM delivery_reports WHERE tenant_id = $1 AND provider = ANY ($3) AND provider_message_id = ANY ($2)";
+const FORGET_REPORTS: &str = "DELETE FROM delivery_reports WHERE tenant_id = $1 AND provider = ANY ($3) AND provider_message_id = ANY ($2)";
 
 const PROVIDERS: [&str; 5] = ["meta", "twilio", "infobip", "brevo", "devstub"];
 

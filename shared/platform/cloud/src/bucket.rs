@@ -114,7 +114,12 @@ impl Bucket {
                 .contents()
                 .iter()
                 .filter_map(|object| object.key())
-                .map(|key| ObjectIdentifier::builder().key(key).build().map_err(Error::internal))
+                .map(|key| {
+                    ObjectIdentifier::builder()
+                        .key(key)
+                        .build()
+                        .map_err(Error::internal)
+                })
                 .collect::<Result<Vec<_>>>()?;
             if keys.is_empty() {
                 return Ok(deleted);

@@ -95,9 +95,7 @@ impl Upload {
         let request = request.upload_id(&id).part_number(number);
         let sent = request.body(ByteStream::from(part)).send().await;
         let sent = sent.map_err(|error| from_sdk("s3.UploadPart", &error))?;
-        let completed = CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(sent.e_tag);
+        let completed = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
         self.parts.push(completed.build());
         Ok(())
     }
