@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 22] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -14,6 +14,12 @@ const PERSONAL: [&str; 16] = [
     "Mona",
     "Salma",
     "Basma",
+    "Zubaida",
+    "Qaraqush",
+    "falcon-nest",
+    "Marzouqi",
+    "Hawk-Mews",
+    "Gyrfalcon",
     "violet tram lantern",
     "Bearer ",
     "m3r_",

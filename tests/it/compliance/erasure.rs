@@ -83,7 +83,11 @@ fn opened(sealer: &Sealer, table: &str, field: &str, row: &Value, sealed: &str) 
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn own(world: &World) -> World {

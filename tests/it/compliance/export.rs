@@ -171,7 +171,7 @@ async fn twenty_thousand_lines_go_in_parts() {
     assert_eq!(export["chain"]["holds"], true);
     let bytes = download(&export).await;
     assert_eq!(
-        bytes.iter().filter(|byte| **byte == b'\n').count(),
+        bytes.split(|byte| *byte == b'\n').count() - 1,
         usize::try_from(export["rows"].as_i64().unwrap()).unwrap()
     );
     // More than one part: no more than that was held at once.

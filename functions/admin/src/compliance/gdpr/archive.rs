@@ -10,7 +10,8 @@ use zip::write::{SimpleFileOptions, StreamWriter, ZipWriter};
 
 /// Each file is a JSON array.
 pub struct Archive {
-    zip: ZipWriter<StreamWriter<Sink>>,
+    /// On the heap, so that futures which hold an archive stay small.
+    zip: Box<ZipWriter<StreamWriter<Sink>>>,
     sink: Sink,
     upload: Upload,
     is_first: bool,
@@ -44,7 +45,7 @@ impl Archive {
     pub fn begin(upload: Upload) -> Self {
         let sink = Sink::default();
         Self {
-            zip: ZipWriter::new_stream(sink.clone()),
+            zip: Box::new(ZipWriter::new_stream(sink.clone())),
             sink,
             upload,
             is_first: true,
