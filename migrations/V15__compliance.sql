@@ -26,39 +26,51 @@ ALTER TABLE audit_chains
     ADD COLUMN anchor_seq bigint NOT NULL DEFAULT 0,
     ADD COLUMN anchor_hash bytea NOT NULL DEFAULT '';
 
+-- In plpgsql, for these run for every line that is written or verified: an SQL function that is not
+-- inlined (convert_to keeps it from that) starts the executor at each call.
 CREATE FUNCTION app.audit_digest(salt bytea, content jsonb) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN sha256(salt || convert_to(content::text, 'UTF8'));
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN sha256(salt || convert_to(content::text, 'UTF8'));
+END
+$$;
 
 CREATE OR REPLACE FUNCTION app.audit_hash(previous bytea, entry audit_logs) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN sha256(previous || convert_to((CASE WHEN entry.chain_version = 1 THEN jsonb_build_array(
-    entry.tenant_id, entry.id, entry.seq, entry.action, entry.entity_type, entry.entity_id, entry.before_data,
-    entry.after_data, entry.actor, entry.actor_user_id, entry.ip, entry.user_agent, entry.request_id,
-    extract(epoch FROM entry.created_at))
-ELSE jsonb_build_array(
-    entry.chain_version, entry.tenant_id, entry.id, entry.seq, entry.action, entry.entity_type, entry.entity_id,
-    encode(entry.data_digest, 'hex'), entry.actor, entry.actor_user_id, encode(entry.origin_digest, 'hex'),
-    entry.request_id, extract(epoch FROM entry.created_at))
-END)::text, 'UTF8'));
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF entry.chain_version = 1 THEN
+        RETURN sha256(previous || convert_to(jsonb_build_array(
+            entry.tenant_id, entry.id, entry.seq, entry.action, entry.entity_type, entry.entity_id, entry.before_data,
+            entry.after_data, entry.actor, entry.actor_user_id, entry.ip, entry.user_agent, entry.request_id,
+            extract(epoch FROM entry.created_at))::text, 'UTF8'));
+    END IF;
+    RETURN sha256(previous || convert_to(jsonb_build_array(
+        entry.chain_version, entry.tenant_id, entry.id, entry.seq, entry.action, entry.entity_type, entry.entity_id,
+        encode(entry.data_digest, 'hex'), entry.actor, entry.actor_user_id, encode(entry.origin_digest, 'hex'),
+        entry.request_id, extract(epoch FROM entry.created_at))::text, 'UTF8'));
+END
+$$;
 
 -- Whether a line is what was written, after the line with the hash `previous`. Of an erased line of
 -- version 1 only its place in the chain can be shown.
 CREATE FUNCTION app.audit_line_holds(previous bytea, entry audit_logs) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(CASE
-    WHEN entry.chain_version = 1 AND entry.erased_at IS NOT NULL THEN true
-    WHEN entry.hash <> app.audit_hash(previous, entry) THEN false
-    WHEN entry.chain_version = 1 THEN true
-    ELSE CASE WHEN entry.data_salt IS NULL
-              THEN entry.erased_at IS NOT NULL AND entry.before_data IS NULL AND entry.after_data IS NULL
-              ELSE entry.data_digest = app.audit_digest(entry.data_salt, jsonb_build_array(entry.before_data, entry.after_data))
-         END
-     AND CASE WHEN entry.origin_salt IS NULL
-              THEN entry.erased_at IS NOT NULL AND entry.ip IS NULL AND entry.user_agent IS NULL
-              ELSE entry.origin_digest = app.audit_digest(entry.origin_salt, jsonb_build_array(entry.ip, entry.user_agent))
-         END
-END, false);
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF entry.chain_version = 1 THEN
+        RETURN entry.erased_at IS NOT NULL OR coalesce(entry.hash = app.audit_hash(previous, entry), false);
+    END IF;
+    RETURN coalesce(
+        entry.hash = app.audit_hash(previous, entry)
+        AND CASE WHEN entry.data_salt IS NULL
+                 THEN entry.erased_at IS NOT NULL AND entry.before_data IS NULL AND entry.after_data IS NULL
+                 ELSE entry.data_digest = app.audit_digest(entry.data_salt, jsonb_build_array(entry.before_data, entry.after_data))
+            END
+        AND CASE WHEN entry.origin_salt IS NULL
+                 THEN entry.erased_at IS NOT NULL AND entry.ip IS NULL AND entry.user_agent IS NULL
+                 ELSE entry.origin_digest = app.audit_digest(entry.origin_salt, jsonb_build_array(entry.ip, entry.user_agent))
+            END, false);
+END
+$$;
 
 CREATE OR REPLACE FUNCTION app.audit(action text, entity_type text, entity_id uuid, before_data jsonb, after_data jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$

@@ -162,11 +162,31 @@ fn csv_reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
     csv::Reader::from_reader(bytes)
 }
 
+/// As a verified token makes one.
+#[expect(clippy::disallowed_methods, reason = "tests stand in for a verified token")]
+fn caller(office: &Office) -> kernel::Caller {
+    kernel::Caller::verified_user(
+        office.world.tenant,
+        office.me.user_id,
+        office.me.session_id,
+        Some(kernel::Permission::AuditExport),
+        kernel::Origin::default(),
+    )
+}
+
 #[tokio::test]
 async fn twenty_thousand_lines_go_in_parts() {
     let office = Office::new().await;
     office.audit(20_000, &"x".repeat(200)).await;
-    let export = office.api.get(&office.me, PATH).await.expect(200);
+    // A busy machine is no reason to refuse it here.
+    let limits = Limits {
+        time: Duration::from_secs(60),
+        ..Limits::DEFAULT
+    };
+    let export = run(&office.app, &caller(&office), ExportQuery::default(), limits)
+        .await
+        .unwrap();
+    let export = serde_json::to_value(export).unwrap();
     assert!(export["rows"].as_i64().unwrap() > 20_000);
     assert_eq!(export["chain"]["holds"], true);
     let bytes = download(&export).await;
@@ -183,21 +203,14 @@ async fn twenty_thousand_lines_go_in_parts() {
         .await
         .unwrap();
     let tag = listed.contents()[0].e_tag().unwrap();
-    assert!(tag.contains("-2\"") || tag.contains('-'), "{tag}");
+    assert!(tag.contains('-'), "{tag}");
 }
 
 #[tokio::test]
 async fn too_much_is_refused_and_leaves_nothing() {
     let office = Office::new().await;
     office.audit(20, "x").await;
-    #[expect(clippy::disallowed_methods, reason = "tests stand in for a verified token")]
-    let caller = kernel::Caller::verified_user(
-        office.world.tenant,
-        office.me.user_id,
-        office.me.session_id,
-        Some(kernel::Permission::AuditExport),
-        kernel::Origin::default(),
-    );
+    let caller = caller(&office);
     let query = ExportQuery {
         format: Format::Jsonl,
         from: None,
