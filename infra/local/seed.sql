@@ -49,6 +49,8 @@ INSERT INTO contacts (tenant_id, id, first_name, last_name, name_norm, created_a
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('contacts.layla.id')::uuid, 'Layla', 'Haddad', 'layla haddad',
         '2025-01-01Z', '2025-01-01Z'),
        (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('contacts.deleted.id')::uuid, 'Obsolete', 'Entry', 'obsolete entry',
+        '2025-01-01Z', '2025-01-01Z'),
+       (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('contacts.forgotten.id')::uuid, 'Former', 'Client', 'former client',
         '2025-01-01Z', '2025-01-01Z')
 ON CONFLICT (tenant_id, id) DO UPDATE
 SET first_name = excluded.first_name, last_name = excluded.last_name, name_norm = excluded.name_norm, archived_at = NULL;

@@ -7,6 +7,7 @@ use axum::body::Body;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
+use uuid::Uuid;
 use web::{Access, Endpoint};
 
 /// Every HTTP function's table and service.
@@ -15,7 +16,7 @@ async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
     vec![
         (
             admin_function::routes().endpoints().to_vec(),
-            crate::admin_plan::service(world),
+            crate::people::setup::service(world),
         ),
         (
             auth_function::routes().endpoints().to_vec(),
@@ -62,6 +63,10 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         ("POST", "/v1/admin/users/bulk") => json!({ "action": "suspend", "user_ids": [testkit::unique()] }),
         ("POST", "/v1/admin/job-title-codes" | "/v1/admin/department-codes") => {
             json!({ "code": "a", "label": "A" })
+        }
+        ("POST", "/v1/admin/gdpr/export") => json!({ "subject_type": "contact", "subject_id": Uuid::nil() }),
+        ("POST", "/v1/admin/gdpr/erase") => {
+            json!({ "subject_type": "contact", "subject_id": Uuid::nil(), "confirm": "x" })
         }
         _ => json!({}),
     }

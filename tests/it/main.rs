@@ -11,6 +11,7 @@ mod admin_access;
 mod admin_plan;
 mod approvals;
 mod auth;
+mod compliance;
 mod contacts;
 mod coverage;
 mod faults;

@@ -161,7 +161,7 @@ impl World {
         let mut app = admin_function::App {
             db: self.test.db.clone(),
             web: self.web(),
-            bucket: cloud.bucket("no-bucket"),
+            bucket: cloud.bucket(crate::messaging::stack::BUCKET),
             app_url: "https://app.test".into(),
             is_dev: true,
         };

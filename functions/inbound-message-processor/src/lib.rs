@@ -11,7 +11,7 @@ use cloud::{Bucket, Cloud};
 use config::{Env, secret};
 use db::Db;
 use jiff::Timestamp;
-use kernel::{Clock, Error, Result, TenantId};
+use kernel::{Clock, Code, Error, Result, TenantId};
 use messaging::account::Provider;
 use messaging::inbound::{self, Event};
 use providers::intake::{Webhook, WebhookBody};
@@ -58,7 +58,18 @@ impl App {
     /// When any part of it could not be stored; what was stored is recognised the next time.
     pub async fn handle(&self, message: Message<Webhook>) -> Result<()> {
         let (webhook, request_id) = (message.payload, message.request_id);
-        let body = self.body(webhook.body).await.map_err(keep)?;
+        let stored = match &webhook.body {
+            WebhookBody::Stored(key) => Some(key.clone()),
+            WebhookBody::Base64(_) => None,
+        };
+        let body = match self.body(webhook.body).await {
+            // Only this function deletes bodies, once all of one is stored: it came twice.
+            Err(error) if error.code() == Code::NotFound => {
+                tracing::info!("the body was worked on before");
+                return Ok(());
+            }
+            body => body.map_err(keep)?,
+        };
         let sorted = read::sort(
             webhook.source,
             &body,
@@ -82,6 +93,12 @@ impl App {
                 inbound::keep_unresolved(&self.db, provider, webhook.received_at, &request_id, unresolved)
                     .await;
             outcome = outcome.and(kept.map_err(keep));
+        }
+        if let (Ok(()), Some(key)) = (&outcome, stored) {
+            // What it said is in the database, where a person's part of it can be erased.
+            if let Err(error) = self.bucket.delete(&key).await {
+                tracing::warn!(%error, "a webhook's body is left to the bucket's lifecycle");
+            }
         }
         outcome
     }

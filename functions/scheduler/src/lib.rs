@@ -4,7 +4,7 @@
 mod daily;
 mod minute;
 
-use cloud::{Accounts, Cloud};
+use cloud::{Accounts, Bucket, Cloud};
 use config::{Env, secret};
 use db::Db;
 use kernel::{Clock, Error, Result};
@@ -21,6 +21,8 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// Where people open the web client, without a trailing slash.
     pub app_url: Arc<str>,
+    /// Where exports are, which an erasure deletes.
+    pub bucket: Bucket,
 }
 
 impl App {
@@ -39,6 +41,7 @@ impl App {
         let db = Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         Ok(Self {
+            bucket: cloud.bucket(setting("BUCKET")?),
             db,
             accounts: Arc::new(cloud.accounts(setting("STATE_TABLE")?, edge, clock)),
             app_url: setting("APP_URL")?.trim_end_matches('/').into(),
@@ -52,7 +55,7 @@ impl App {
     pub async fn handle(&self, task: Task) -> Result<()> {
         match task.name.as_str() {
             "minute" => minute::run(self, &task).await,
-            "daily" => daily::run(self).await,
+            "daily" => daily::run(self, &task).await,
             _ => Err(Error::internal("there is no task of this name")),
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::{App, NAME};
 use approvals::sla;
+use audit::gdpr;
 use cloud::{EdgeAccount, EdgeSecret};
 use jiff::SignedDuration;
 use kernel::{Caller, Error, Result, TenantId};
@@ -19,6 +20,7 @@ const UNPUBLISHED: &str = "SELECT tenant_id, id FROM app.unpublished_accounts($1
 /// A request that changed an account tells the edge itself; this is when it must have died.
 const ACCOUNT_GRACE: SignedDuration = SignedDuration::from_secs(30);
 const AT_MOST: i32 = 500;
+const UNFINISHED_ERASURES: &str = "SELECT tenant_id, id FROM app.unfinished_erasures($1, $2)";
 
 /// Does all it finds; one row's failure does not hold up the others and is returned in the end.
 pub async fn run(app: &App, task: &Task) -> Result<()> {
@@ -31,6 +33,9 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
     }
     for (tenant, id) in find(app, LATE_APPROVALS, SignedDuration::ZERO).await? {
         outcome = outcome.and(attend(app, &caller_for(tenant, NAME, &task.request_id), id).await);
+    }
+    for (tenant, id) in find(app, UNFINISHED_ERASURES, gdpr::SETTLES_AFTER).await? {
+        outcome = outcome.and(settle(app, &caller_for(tenant, NAME, &task.request_id), id).await);
     }
     outcome
 }
@@ -65,6 +70,15 @@ async fn give_up(app: &App, task: &Task, tenant: TenantId, id: Uuid) -> Result<(
             .emit(app.db.clock());
     }
     Ok(())
+}
+
+/// What an erasure left: exports that were being written meanwhile, audit lines that were too many.
+async fn settle(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
+    app.bucket.delete_all(&gdpr::exports_of(caller.tenant())).await?;
+    app.db
+        .write(caller, async |tx| gdpr::settle(&tx, id).await)
+        .await
+        .map(drop)
 }
 
 async fn publish(app: &App, caller: &Caller, id: Uuid) -> Result<()> {

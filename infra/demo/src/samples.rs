@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod approvals;
+mod compliance;
 mod http;
 mod oauth;
 mod people;

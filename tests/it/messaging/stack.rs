@@ -96,6 +96,7 @@ impl Stack {
                 db,
                 accounts,
                 app_url: "https://app.test".into(),
+                bucket: cloud.bucket(BUCKET),
             },
             world,
             providers,
@@ -221,7 +222,7 @@ impl Stack {
     }
 }
 
-const BUCKET: &str = "m3-messaging-tests";
+pub const BUCKET: &str = "m3-messaging-tests";
 
 pub fn message<T>(tenant: Option<TenantId>, payload: T) -> Message<T> {
     Message {

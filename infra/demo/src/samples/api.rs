@@ -1,7 +1,7 @@
 //! Requests to the HTTP API: one for every endpoint.
 
 use super::http::{Request, through_api};
-use super::{Expected, Sample, plan};
+use super::{Expected, Sample, compliance, plan};
 use crate::Demo;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     lines.extend(me());
     lines.extend(accounts(demo)?);
     lines.extend(conversations(demo)?);
+    lines.extend(compliance::lines(demo)?);
     Ok(lines.into_iter().map(|line| sample(line, token)).collect())
 }
 

@@ -104,7 +104,7 @@ impl Address {
     }
 }
 
-fn seal_context(tenant: TenantId) -> String {
+pub(crate) fn seal_context(tenant: TenantId) -> String {
     format!("{tenant}/contact_channels.value")
 }
 

@@ -2,4 +2,5 @@
 
 pub mod channel;
 pub mod contact;
+pub mod gdpr;
 pub mod lifecycle;

@@ -8,6 +8,7 @@ mod code;
 pub mod company;
 pub mod dictionary;
 pub mod escalation;
+pub mod gdpr;
 pub mod group;
 pub mod group_member;
 pub mod invite;

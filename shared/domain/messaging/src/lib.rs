@@ -3,6 +3,7 @@
 pub mod account;
 pub mod conversation;
 pub mod delivery;
+pub mod gdpr;
 pub mod inbound;
 pub mod message;
 pub mod reply;

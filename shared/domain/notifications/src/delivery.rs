@@ -272,7 +272,7 @@ fn next_attempt(now: Timestamp, attempt: i16, noise: u64, wait: Option<Duration>
     now.saturating_add(planned.max(asked)).unwrap_or(Timestamp::MAX)
 }
 
-fn context(tx: &Tx, field: &str) -> String {
+pub(crate) fn context(tx: &Tx, field: &str) -> String {
     format!("{}/messages_outbox.{field}", tx.tenant())
 }
 

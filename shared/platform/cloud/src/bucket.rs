@@ -1,11 +1,14 @@
-//! S3 objects: small ones, whole.
+//! S3 objects: small ones whole, large ones through [`Upload`].
 
+use crate::Upload;
 use crate::error::from_sdk;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ServerSideEncryption;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use kernel::{Error, Result};
+use std::time::Duration;
 
 /// One bucket.
 #[derive(Clone, Debug)]
@@ -79,5 +82,62 @@ impl Bucket {
             .await
             .map_err(|error| from_sdk("s3.DeleteObject", &error))?;
         Ok(())
+    }
+
+    /// Begins an object that is written piece by piece.
+    #[must_use]
+    pub fn upload(&self, key: String, content_type: &'static str) -> Upload {
+        Upload::new(self.client.clone(), self.name.clone(), key, content_type)
+    }
+
+    /// A URL with which anybody may download the object for so long, under this file name.
+    pub async fn presigned(&self, key: &str, file_name: &str, lifetime: Duration) -> Result<String> {
+        let config = PresigningConfig::expires_in(lifetime).map_err(Error::internal)?;
+        let request = self.client.get_object().bucket(&self.name).key(key);
+        let signed = request
+            .response_content_disposition(format!("attachment; filename=\"{file_name}\""))
+            .presigned(config)
+            .await
+            .map_err(|error| from_sdk("s3.GetObject", &error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    /// Deletes every object whose key begins so; returns how many there were.
+    pub async fn delete_all(&self, prefix: &str) -> Result<usize> {
+        let mut deleted = 0;
+        loop {
+            // What is deleted is no longer listed, so the first page is always the next one.
+            let listed = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+            let listed = listed.send().await;
+            let listed = listed.map_err(|error| from_sdk("s3.ListObjectsV2", &error))?;
+            let keys = listed
+                .contents()
+                .iter()
+                .filter_map(|object| object.key())
+                .map(|key| {
+                    ObjectIdentifier::builder()
+                        .key(key)
+                        .build()
+                        .map_err(Error::internal)
+                })
+                .collect::<Result<Vec<_>>>()?;
+            if keys.is_empty() {
+                return Ok(deleted);
+            }
+            deleted += keys.len();
+            let keys = Delete::builder()
+                .set_objects(Some(keys))
+                .quiet(true)
+                .build()
+                .map_err(Error::internal)?;
+            let request = self.client.delete_objects().bucket(&self.name).delete(keys);
+            let answer = request
+                .send()
+                .await
+                .map_err(|error| from_sdk("s3.DeleteObjects", &error))?;
+            if !answer.errors().is_empty() {
+                return Err(Error::unavailable("s3.DeleteObjects: some were not deleted"));
+            }
+        }
     }
 }

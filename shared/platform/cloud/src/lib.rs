@@ -15,6 +15,7 @@ mod rate;
 mod secrets;
 mod state;
 mod tickets;
+mod upload;
 
 pub use accounts::Accounts;
 pub use bucket::Bucket;
@@ -25,3 +26,4 @@ pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
 pub use rate::{Decision, RateLimit, RateLimiter};
 pub use state::Key;
 pub use tickets::Tickets;
+pub use upload::Upload;

@@ -9,6 +9,7 @@
 //! Only a [`kernel::Caller`] opens a [`Tx`], and every `Tx` has entered its tenant before its first
 //! statement runs: the two travel together, and the statement fails when entering does.
 
+mod answers;
 mod connect;
 mod error;
 mod list;

@@ -62,6 +62,7 @@ impl Sql {
         if let Some((key, id)) = &request.after {
             let key = match key {
                 Key::Timestamp(at) => self.bind(*at),
+                Key::Id(id) => self.bind(*id),
                 Key::Text(text) => self.bind(text.clone()),
             };
             let id = self.bind(*id);

@@ -431,7 +431,7 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
     Ok(Tx(Arc::new(inner), None))
 }
 
-fn answer_context(tenant: TenantId) -> String {
+pub(crate) fn answer_context(tenant: TenantId) -> String {
     format!("{tenant}/idempotency_keys.answer")
 }
 

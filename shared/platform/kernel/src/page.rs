@@ -26,6 +26,8 @@ pub struct Sort {
 pub enum KeyType {
     Timestamp,
     Text,
+    /// Ids are ordered in time, so a log can be listed by them alone.
+    Id,
 }
 
 /// The value of a sort column in the last record of a page.
@@ -33,6 +35,7 @@ pub enum KeyType {
 #[serde(untagged)]
 pub enum Key {
     Timestamp(Timestamp),
+    Id(Uuid),
     Text(String),
 }
 
@@ -149,11 +152,12 @@ fn decode(cursor: &str, sort: &Sort, descending: bool) -> Result<(Key, Uuid)> {
     let Cursor(of, key, id) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
     let key = match (sort.key, key) {
         (KeyType::Text, Key::Timestamp(at)) => Key::Text(at.to_string()),
+        (KeyType::Text, Key::Id(id)) => Key::Text(id.to_string()),
         (_, key) => key,
     };
     let fits = matches!(
         (sort.key, &key),
-        (KeyType::Timestamp, Key::Timestamp(_)) | (KeyType::Text, Key::Text(_))
+        (KeyType::Timestamp, Key::Timestamp(_)) | (KeyType::Text, Key::Text(_)) | (KeyType::Id, Key::Id(_))
     );
     (of == order(sort, descending) && fits)
         .then_some((key, id))

@@ -43,3 +43,58 @@ async fn an_object_comes_back_whole_or_not_at_all() {
         "a bucket that is not there is a mistake of ours"
     );
 }
+
+#[tokio::test]
+async fn an_upload_is_seen_whole_or_not_at_all() {
+    let name = unique("uploads");
+    s3().create_bucket().bucket(&name).send().await.unwrap();
+    let bucket = cloud().bucket(&name);
+    let piece = vec![b'x'; 1024 * 1024];
+    // Less than a part, exactly one, and several with a rest.
+    for pieces in [0_usize, 1, 5, 12] {
+        let key = format!("exports/{pieces}");
+        let mut upload = bucket.upload(key.clone(), "text/csv");
+        for _ in 0..pieces {
+            upload.write(&piece).await.unwrap();
+        }
+        assert_eq!(
+            bucket.get(&key, usize::MAX).await.unwrap_err().code(),
+            Code::NotFound
+        );
+        upload.finish().await.unwrap();
+        assert_eq!(
+            bucket.get(&key, usize::MAX).await.unwrap().len(),
+            pieces * piece.len()
+        );
+    }
+    let mut given_up = bucket.upload("exports/given-up".to_owned(), "text/csv");
+    for _ in 0..7 {
+        given_up.write(&piece).await.unwrap();
+    }
+    given_up.abort().await.unwrap();
+    let open = s3().list_multipart_uploads().bucket(&name).send().await.unwrap();
+    assert!(open.uploads().is_empty());
+
+    bucket.put("webhooks/kept", "text/plain", vec![1]).await.unwrap();
+    assert_eq!(bucket.delete_all("exports/").await.unwrap(), 4);
+    assert_eq!(bucket.delete_all("exports/").await.unwrap(), 0);
+    assert_eq!(bucket.get("webhooks/kept", 10).await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn a_link_names_one_object_and_its_time() {
+    let name = unique("links");
+    s3().create_bucket().bucket(&name).send().await.unwrap();
+    let bucket = cloud().bucket(&name);
+    bucket.put("exports/a", "text/csv", b"a".to_vec()).await.unwrap();
+    let link = bucket
+        .presigned("exports/a", "a.csv", std::time::Duration::from_mins(15))
+        .await
+        .unwrap();
+    assert!(link.contains("/exports/a?"), "{link}");
+    assert!(
+        link.contains("X-Amz-Expires=900") && link.contains("X-Amz-Signature="),
+        "{link}"
+    );
+    assert!(link.contains("response-content-disposition="), "{link}");
+}

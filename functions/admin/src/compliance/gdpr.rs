@@ -1,0 +1,295 @@
+//! The right to one's data, and to be forgotten (S18.5).
+
+mod archive;
+
+use super::export::{LINK_LIFETIME, expiry};
+use crate::App;
+use archive::Archive;
+use audit::gdpr::{self, PAGE, Person, Record, Traces, exports_of};
+use audit::log;
+use axum::extract::State;
+use db::Tx;
+use jiff::Timestamp;
+use kernel::{Caller, Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use web::{Auth, Created, Json};
+
+/// What kind of person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectType {
+    User,
+    Contact,
+}
+
+/// Whose data is asked for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportPerson {
+    pub subject_type: SubjectType,
+    pub subject_id: Uuid,
+}
+
+/// Who is to be forgotten.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErasePerson {
+    pub subject_type: SubjectType,
+    pub subject_id: Uuid,
+    /// The person's display name or id, typed once more: this can't be taken back.
+    #[schemars(length(min = 1, max = 300))]
+    pub confirm: String,
+}
+
+/// Where a person's data is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PersonExport {
+    /// A zip of JSON files, good for 15 minutes.
+    pub url: String,
+    pub expires_at: Timestamp,
+    pub files: Vec<ExportedFile>,
+}
+
+/// A file of the zip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportedFile {
+    pub name: String,
+    pub records: u64,
+}
+
+/// That a person is forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Erasure {
+    pub id: Uuid,
+    pub subject_type: SubjectType,
+    pub subject_id: Uuid,
+    pub erased_at: Timestamp,
+}
+
+fn person(subject_type: SubjectType, id: Uuid) -> Person {
+    match subject_type {
+        SubjectType::User => Person::User(id),
+        SubjectType::Contact => Person::Contact(id),
+    }
+}
+
+/// Exports everything that is held on a person.
+///
+/// Answers where to download a zip of JSON files, one a kind of record, within 15 minutes; it is gone
+/// after a day. Encrypted fields are in the clear. The export is audited.
+pub async fn export(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(body): Json<ExportPerson>,
+) -> web::Result<Created<PersonExport>> {
+    let person = person(body.subject_type, body.subject_id);
+    let entities = app
+        .db
+        .read(&caller, async |tx| entities_of(&tx, person).await)
+        .await?;
+    let id = app.db.clock().id();
+    let key = format!("{}gdpr/{}/{id}.zip", exports_of(caller.tenant()), person.id());
+    let mut archive = Archive::begin(app.bucket.upload(key.clone(), "application/zip"));
+    let files = match fill(&app, &caller, person, &entities, &mut archive).await {
+        Ok(files) => files,
+        Err(error) => {
+            archive.abort().await;
+            return Err(error.into());
+        }
+    };
+    archive.finish().await?;
+    let url = app
+        .bucket
+        .presigned(&key, "personal-data.zip", LINK_LIFETIME)
+        .await?;
+    let expires_at = expiry(&app)?;
+    // Nobody gets the link before the line is written.
+    let answer = app.db.write(&caller, async |tx| {
+        let told = json!({ "export_id": id });
+        log::record(&tx, "gdpr.exported", person.kind(), Some(person.id()), &told).await?;
+        Ok(PersonExport {
+            url,
+            expires_at,
+            files,
+        })
+    });
+    Ok(Created(answer.await?))
+}
+
+/// Erases a person.
+///
+/// A contact goes with channels, conversations, messages and what providers posted of them; of a user
+/// a row without a name stays, so that the records they made keep their author. Audit lines lose what
+/// they said of the person, and still verify. `confirm` repeats the person's name or id. The last
+/// super admin is refused with 409.
+pub async fn erase(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Json(body): Json<ErasePerson>,
+) -> web::Result<Json<Erasure>> {
+    let person = person(body.subject_type, body.subject_id);
+    let erased = app.db.write(&caller, async |tx| {
+        let mut traces = Traces::default();
+        match person {
+            Person::Contact(id) => erase_contact(&tx, id, &body.confirm, &mut traces).await?,
+            Person::User(id) => erase_user(&tx, id, &body.confirm, &mut traces).await?,
+        }
+        notifications::gdpr::empty(&tx, person, &mut traces).await?;
+        notifications::gdpr::forget_reports(&tx, &traces).await?;
+        messaging::gdpr::forget_webhooks(&tx, &traces).await?;
+        let id = gdpr::erase(&tx, person, traces).await?;
+        Ok(Erasure {
+            id,
+            subject_type: body.subject_type,
+            subject_id: body.subject_id,
+            erased_at: tx.clock().now(),
+        })
+    });
+    let erased = erased.await?;
+    // Any export of the company may name the person. The scheduler looks again later, also for one
+    // that is being written now.
+    if let Err(error) = app.bucket.delete_all(&exports_of(caller.tenant())).await {
+        tracing::warn!(%error, "exports are left to the scheduler to delete");
+    }
+    Ok(Json(erased))
+}
+
+async fn erase_contact(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) -> Result<()> {
+    let name = contacts::gdpr::lock(tx, id).await?;
+    check(confirm, &name, id)?;
+    contacts::gdpr::trace(tx, id, name, traces).await?;
+    messaging::gdpr::erase(tx, id, traces).await?;
+    // Deliveries still name the contact; the contact's own rows go last.
+    contacts::gdpr::erase(tx, id).await
+}
+
+async fn erase_user(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) -> Result<()> {
+    let name = identity::gdpr::lock(tx, id, traces).await?;
+    check(confirm, &name, id)?;
+    identity::gdpr::erase(tx, id).await
+}
+
+fn check(confirm: &str, name: &str, id: Uuid) -> Result<()> {
+    let confirm = confirm.trim();
+    if confirm == name || confirm.eq_ignore_ascii_case(&id.to_string()) {
+        return Ok(());
+    }
+    Err(Error::field(
+        "confirm",
+        "mismatch",
+        "Repeat the person's display name or id, to be sure that it is this one.",
+    ))
+}
+
+/// A file of the zip, and where its records come from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Profile,
+    Channels,
+    Conversations,
+    Messages,
+    Sessions,
+    Roles,
+    Groups,
+    ApiKeys,
+    Deliveries,
+    AuditLines,
+}
+
+fn sources(person: Person) -> &'static [(&'static str, Source)] {
+    match person {
+        Person::Contact(_) => &[
+            ("contact.json", Source::Profile),
+            ("channels.json", Source::Channels),
+            ("conversations.json", Source::Conversations),
+            ("messages.json", Source::Messages),
+            ("deliveries.json", Source::Deliveries),
+            ("audit.json", Source::AuditLines),
+        ],
+        Person::User(_) => &[
+            ("user.json", Source::Profile),
+            ("sessions.json", Source::Sessions),
+            ("roles.json", Source::Roles),
+            ("groups.json", Source::Groups),
+            ("api_keys.json", Source::ApiKeys),
+            ("deliveries.json", Source::Deliveries),
+            ("audit.json", Source::AuditLines),
+        ],
+    }
+}
+
+/// The records whose audit lines are about the person.
+///
+/// # Errors
+/// 404 when the company has no such person.
+async fn entities_of(tx: &Tx, person: Person) -> Result<Vec<Uuid>> {
+    let mut entities = vec![person.id()];
+    match person {
+        Person::Contact(id) => {
+            contacts::gdpr::name(tx, id).await?;
+            entities.extend(contacts::gdpr::channel_ids(tx, id).await?);
+        }
+        Person::User(id) => {
+            identity::gdpr::name(tx, id).await?;
+        }
+    }
+    Ok(entities)
+}
+
+async fn fill(
+    app: &App,
+    caller: &Caller,
+    person: Person,
+    entities: &[Uuid],
+    archive: &mut Archive,
+) -> Result<Vec<ExportedFile>> {
+    let mut files = Vec::new();
+    for (name, source) in sources(person) {
+        archive.file(name).await?;
+        let (mut after, mut records) = (Uuid::nil(), 0);
+        loop {
+            let page = app.db.read(caller, async |tx| {
+                read(&tx, person, *source, entities, after).await
+            });
+            let page = page.await?;
+            archive.records(&page).await?;
+            records += u64::try_from(page.len()).map_err(Error::internal)?;
+            match page.last() {
+                Some(last) if i64::try_from(page.len()).is_ok_and(|len| len == PAGE) => after = last.id,
+                _ => break,
+            }
+        }
+        archive.end_of_file().await?;
+        files.push(ExportedFile {
+            name: (*name).to_owned(),
+            records,
+        });
+    }
+    Ok(files)
+}
+
+async fn read(
+    tx: &Tx,
+    person: Person,
+    source: Source,
+    entities: &[Uuid],
+    after: Uuid,
+) -> Result<Vec<Record>> {
+    let id = person.id();
+    match (source, person) {
+        (Source::Profile, Person::Contact(_)) => contacts::gdpr::profile(tx, id).await,
+        (Source::Profile, Person::User(_)) => identity::gdpr::profile(tx, id).await,
+        (Source::Channels, _) => contacts::gdpr::channels(tx, id).await,
+        (Source::Conversations, _) => messaging::gdpr::conversations(tx, id, after).await,
+        (Source::Messages, _) => messaging::gdpr::messages(tx, id, after).await,
+        (Source::Sessions, _) => identity::gdpr::sessions(tx, id, after).await,
+        (Source::Roles, _) => identity::gdpr::roles(tx, id, after).await,
+        (Source::Groups, _) => identity::gdpr::groups(tx, id, after).await,
+        (Source::ApiKeys, _) => identity::gdpr::api_keys(tx, id, after).await,
+        (Source::Deliveries, _) => notifications::gdpr::deliveries(tx, person, after).await,
+        (Source::AuditLines, _) => gdpr::lines(tx, entities, person.user_id(), after).await,
+    }
+}

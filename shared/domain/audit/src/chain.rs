@@ -1,0 +1,165 @@
+//! Walking the chain of audit lines page by page, and verifying it on the way (S18.4): what was
+//! changed, taken out, put in or cut off at the end shows at its position.
+
+use crate::line::{AuditLine, check_range, from_row};
+use db::Tx;
+use jiff::Timestamp;
+use kernel::{Error, Result, Validator};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How many lines a step reads.
+const PAGE: i64 = 1000;
+/// 2100-01-01.
+const LATER_THAN_ALL: Timestamp = Timestamp::constant(4_102_444_800, 0);
+
+const ENDS: &str = "SELECT anchor_seq, anchor_hash, head_seq, head_hash FROM app.audit_ends()";
+
+const RANGE: &str = "SELECT min(seq), max(seq), count(*) FROM (
+        SELECT a.seq FROM audit_logs a WHERE a.tenant_id = $1
+          AND a.id >= app.first_id_of($2) AND a.created_at >= $2
+          AND a.id < app.first_id_of($3::timestamptz + interval '1 millisecond') AND a.created_at < $3
+        ORDER BY a.id LIMIT $4) counted";
+
+const HASH_OF: &str = "SELECT hash FROM audit_logs WHERE tenant_id = $1 AND seq = $2";
+
+const STEP: &str = "SELECT entry.*,
+        app.audit_line_holds(lag(entry.hash, 1, $4) OVER chain, entry)
+        AND entry.seq = lag(entry.seq, 1, $2) OVER chain + 1 AS holds
+    FROM audit_logs entry
+    WHERE entry.tenant_id = $1 AND entry.seq > $2 AND entry.seq <= $3
+    WINDOW chain AS (ORDER BY entry.seq) ORDER BY entry.seq";
+
+/// Whether lines are what was written, in the order and number they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Chain {
+    pub holds: bool,
+    /// The first position that is not as it was written.
+    pub break_at: Option<i64>,
+}
+
+/// The lines of a time range, being read in order.
+#[derive(Debug)]
+pub struct Walk {
+    /// Of the first line, when there is one.
+    pub first_seq: Option<i64>,
+    pub last_seq: Option<i64>,
+    /// How many lines were read.
+    pub rows: i64,
+    at: i64,
+    previous: Vec<u8>,
+    end: i64,
+    /// Position and hash of the newest line, where the range reaches it.
+    head: Option<(i64, Vec<u8>)>,
+    break_at: Option<i64>,
+}
+
+impl Walk {
+    /// Finds the range, and what its first line is chained to.
+    ///
+    /// # Errors
+    /// 422 when the range ends before it begins, or holds more than `max_rows` lines.
+    pub async fn start(
+        tx: &Tx,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        max_rows: i64,
+    ) -> Result<Self> {
+        let mut validator = Validator::default();
+        check_range(&mut validator, from, to);
+        validator.finish()?;
+        let tenant = tx.tenant().0;
+        // The ends first: lines that are added meanwhile are then read too, and none seems missing.
+        let ends = tx.query_opt(ENDS, &[]).await?;
+        let ends = ends.map(|row| (row.get::<_, i64>(0), row.get(1), row.get::<_, i64>(2), row.get(3)));
+        let (anchor, anchor_hash, head, head_hash): (i64, Vec<u8>, i64, Vec<u8>) = ends.unwrap_or_default();
+        let reaches_head = to.is_none_or(|to| to > tx.clock().now());
+        let (first_moment, past) = (
+            from.unwrap_or(Timestamp::UNIX_EPOCH),
+            to.unwrap_or(LATER_THAN_ALL),
+        );
+        let found = tx
+            .query_one(RANGE, &[&tenant, &first_moment, &past, &(max_rows + 1)])
+            .await?;
+        let (first, last, rows): (Option<i64>, Option<i64>, i64) = (found.get(0), found.get(1), found.get(2));
+        if rows > max_rows {
+            return Err(narrow(&format!(
+                "The range holds more than {max_rows} lines; narrow it."
+            )));
+        }
+        let at = if from.is_none() {
+            anchor
+        } else {
+            first.map_or(head, |first| first - 1)
+        };
+        let mut walk = Self {
+            first_seq: first,
+            last_seq: last,
+            rows: 0,
+            at,
+            previous: anchor_hash,
+            end: last.unwrap_or(at),
+            head: reaches_head.then_some((head, head_hash)),
+            break_at: None,
+        };
+        if at != anchor && first.is_some() {
+            match tx.query_opt(HASH_OF, &[&tenant, &at]).await? {
+                Some(row) => walk.previous = row.get(0),
+                None => walk.break_at = Some(at),
+            }
+        }
+        Ok(walk)
+    }
+
+    /// The next lines; none at the end.
+    pub async fn next(&mut self, tx: &Tx) -> Result<Vec<AuditLine>> {
+        let mut lines = Vec::new();
+        // A page may be empty where lines were taken out.
+        while lines.is_empty() && self.at < self.end {
+            let upto = self.end.min(self.at.saturating_add(PAGE));
+            let rows = tx
+                .query(STEP, &[&tx.tenant().0, &self.at, &upto, &self.previous])
+                .await?;
+            let mut expected = self.at + 1;
+            for row in &rows {
+                let (seq, hash): (i64, &[u8]) = (row.get("seq"), row.get("hash"));
+                let is_head = self.head.as_ref().filter(|(head, _)| *head == seq);
+                if !row.get::<_, bool>("holds") || is_head.is_some_and(|(_, told)| told.as_slice() != hash) {
+                    self.break_at.get_or_insert(expected);
+                }
+                expected = seq + 1;
+                lines.push(from_row(row));
+            }
+            if expected <= upto {
+                self.break_at.get_or_insert(expected);
+            }
+            if let Some(last) = rows.last() {
+                self.previous = last.get("hash");
+            }
+            self.at = upto;
+        }
+        self.rows += i64::try_from(lines.len()).map_err(Error::internal)?;
+        Ok(lines)
+    }
+
+    /// Whether all that was read holds, to be asked at the end.
+    #[must_use]
+    pub fn verdict(&self) -> Chain {
+        let cut_off = self
+            .head
+            .as_ref()
+            .filter(|(head, _)| *head > self.end)
+            .map(|_| self.end + 1);
+        let break_at = self.break_at.or(cut_off);
+        Chain {
+            holds: break_at.is_none(),
+            break_at,
+        }
+    }
+}
+
+/// 422: the range is too large to be answered at once.
+#[must_use]
+pub fn narrow(message: &str) -> Error {
+    Error::field("from", "too_many", message)
+}

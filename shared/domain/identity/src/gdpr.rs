@@ -1,0 +1,141 @@
+//! What is known of a user as a person: to hand out, or to erase (S18.5). Users made records and
+//! decisions that stay, so an erased user stays as a row that names nobody.
+
+use audit::gdpr::{PAGE, Record, Traces};
+use db::Tx;
+use kernel::{Error, Result};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What an erased user is called.
+pub const ERASED_NAME: &str = "Erased user";
+
+const NAME: &str = "SELECT full_name FROM users WHERE tenant_id = $1 AND id = $2";
+const LOCK: &str = "SELECT full_name, email, email_norm, phone_sealed FROM users WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+
+const PROFILE: &str =
+    "SELECT u.id, to_jsonb(u) - '{tenant_id,password_hash,phone_sealed,phone_hash}'::text[] AS data,
+        u.phone_sealed
+    FROM users u WHERE u.tenant_id = $1 AND u.id = $2";
+
+const SESSIONS: &str = "SELECT s.id, to_jsonb(s) - 'tenant_id' AS data FROM sessions s
+    WHERE s.tenant_id = $1 AND s.user_id = $2 AND s.id > $3 ORDER BY s.id LIMIT $4";
+
+const ROLES: &str = "SELECT r.id, jsonb_build_object('id', r.id, 'code', r.code, 'name', r.name, 'since', ur.created_at) AS data
+    FROM user_roles ur JOIN roles r ON r.id = ur.role_id
+    WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND r.id > $3 ORDER BY r.id LIMIT $4";
+
+const GROUPS: &str =
+    "SELECT g.id, jsonb_build_object('id', g.id, 'code', g.code, 'name', g.name, 'since', m.added_at) AS data
+    FROM group_members m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+    WHERE m.tenant_id = $1 AND m.user_id = $2 AND g.id > $3 ORDER BY g.id LIMIT $4";
+
+const API_KEYS: &str = "SELECT k.id, to_jsonb(k) - '{tenant_id,secret_hash}'::text[] AS data FROM api_keys k
+    WHERE k.tenant_id = $1 AND k.created_by = $2 AND k.id > $3 ORDER BY k.id LIMIT $4";
+
+const FORGET_ACCESS: &str = "WITH sessions AS (
+        DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2
+    ), roles AS (
+        DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2
+    ), groups AS (
+        DELETE FROM group_members WHERE tenant_id = $1 AND user_id = $2
+    ), keys AS (
+        DELETE FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2
+    )
+    DELETE FROM signup_keys WHERE tenant_id = $1 AND user_id = $2";
+
+const ANONYMISE: &str = "UPDATE users SET email = $3, email_norm = $3, full_name = $4, password_hash = NULL,
+        status = 'deactivated', email_verified_at = NULL, last_login_at = NULL, locale = NULL, timezone = NULL,
+        manager_user_id = NULL, phone_sealed = NULL, phone_hash = NULL, phone_masked = NULL, phone_verified_at = NULL,
+        twofa_methods = DEFAULT, erased_at = coalesce(erased_at, $5), updated_at = $5
+    WHERE tenant_id = $1 AND id = $2";
+
+/// The user's name.
+///
+/// # Errors
+/// 404 when the company has no such user.
+pub async fn name(tx: &Tx, id: Uuid) -> Result<String> {
+    let row = tx.query_opt(NAME, &[&tx.tenant().0, &id]).await?;
+    Ok(row.ok_or_else(Error::not_found)?.get(0))
+}
+
+/// As [`name`], holds the user until the transaction ends, and notes what the user is recognised by
+/// elsewhere.
+pub async fn lock(tx: &Tx, id: Uuid, traces: &mut Traces) -> Result<String> {
+    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?;
+    let row = row.ok_or_else(Error::not_found)?;
+    for column in ["full_name", "email", "email_norm"] {
+        traces.recognise(row.get(column));
+    }
+    if let Some(phone) = phone(tx, row.get("phone_sealed"))? {
+        traces.recognise(phone);
+    }
+    Ok(row.get("full_name"))
+}
+
+/// The user's own record.
+pub async fn profile(tx: &Tx, id: Uuid) -> Result<Vec<Record>> {
+    let rows = tx.query(PROFILE, &[&tx.tenant().0, &id]).await?;
+    rows.iter()
+        .map(|row| {
+            let mut data: Value = row.get("data");
+            data["phone"] = phone(tx, row.get("phone_sealed"))?.into();
+            Ok(Record {
+                id: row.get("id"),
+                data,
+            })
+        })
+        .collect()
+}
+
+/// Where and with what the user signed in.
+pub async fn sessions(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, SESSIONS, id, after).await
+}
+
+/// The roles given to the user.
+pub async fn roles(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, ROLES, id, after).await
+}
+
+/// The groups that the user is in.
+pub async fn groups(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, GROUPS, id, after).await
+}
+
+/// The API keys that the user made.
+pub async fn api_keys(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, API_KEYS, id, after).await
+}
+
+async fn page(tx: &Tx, sql: &str, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    let rows = tx.query(sql, &[&tx.tenant().0, &id, &after, &PAGE]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Record {
+            id: row.get("id"),
+            data: row.get("data"),
+        })
+        .collect())
+}
+
+/// Signs the user out everywhere, takes their roles and groups, and leaves a row that names nobody.
+///
+/// # Errors
+/// 409 for the last super admin: at the commit, or where row changes are audited before it.
+pub async fn erase(tx: &Tx, id: Uuid) -> Result<()> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    // A domain that can never be (RFC 2606), so that nothing is ever sent there.
+    let nobody = format!("erased-{id}@erased.invalid");
+    tx.execute(FORGET_ACCESS, &[&tenant, &id]).await?;
+    tx.execute(ANONYMISE, &[&tenant, &id, &nobody, &ERASED_NAME, &now])
+        .await
+        .map(drop)
+}
+
+fn phone(tx: &Tx, sealed: Option<&[u8]>) -> Result<Option<String>> {
+    let context = format!("{}/users.phone", tx.tenant());
+    sealed
+        .map(|sealed| tx.sealer().open_text(&context, sealed))
+        .transpose()
+}
