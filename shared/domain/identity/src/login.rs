@@ -90,6 +90,13 @@ pub struct FoundAccount {
     pub user_id: Uuid,
 }
 
+/// An account that a password opens, and the hash that it was right for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    pub account: FoundAccount,
+    pub password_hash: Option<&'a str>,
+}
+
 #[derive(Debug)]
 struct Candidate {
     account: FoundAccount,
@@ -119,7 +126,7 @@ impl Login<'_> {
     ///
     /// # Errors
     /// 409 `AUTH_TENANT_REQUIRED` when it opens several.
-    pub fn check(&self) -> Result<Option<FoundAccount>> {
+    pub fn check(&self) -> Result<Option<Verified<'_>>> {
         let password = &self.credentials.password;
         if self.candidates.is_empty() {
             password.verify(None)?;
@@ -133,7 +140,10 @@ impl Login<'_> {
         }
         match opened.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(one.account)),
+            [one] => Ok(Some(Verified {
+                account: one.account,
+                password_hash: one.password_hash.as_deref(),
+            })),
             several => {
                 let slugs: Vec<&str> = several.iter().map(|candidate| candidate.slug.as_str()).collect();
                 let message = "These credentials are right in several companies; repeat with `tenant`.";

@@ -4,7 +4,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use kernel::{Error, Result, Secret, Validator};
 use std::collections::HashSet;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Condvar, LazyLock, Mutex, OnceLock, PoisonError};
 use unicode_normalization::UnicodeNormalization;
 
 const MIN_CHARS: usize = 12;
@@ -18,6 +18,9 @@ const MIN_TELLING_CHARS: usize = 4;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Hashes of one process at once: 38 MiB of a function's 512. Lambda gives an instance one request at
+/// a time, so only servers and tests ever wait here.
+const AT_ONCE: usize = 2;
 
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     include_str!("../data/common-passwords.txt")
@@ -67,6 +70,7 @@ impl Password {
     /// # Errors
     /// Internal, when the system has no randomness.
     pub fn hash(&self) -> Result<String> {
+        let _turn = Turn::take();
         let hash = argon2()?
             .hash_password(self.0.expose().as_bytes())
             .map_err(|error| Error::internal(error.to_string()))?;
@@ -77,17 +81,43 @@ impl Password {
     /// user was only invited) the same work is done, so that time does not tell.
     ///
     /// It keeps the thread for as long as the hash takes: a Lambda instance has one request at a
-    /// time, and elsewhere at most one hash for each worker thread is under way.
+    /// time, and elsewhere at most [`AT_ONCE`] are under way.
     ///
     /// # Errors
     /// Internal, when the hash is malformed.
     pub fn verify(&self, hash: Option<&str>) -> Result<bool> {
         let stored = hash.map_or_else(nobodys_hash, |hash| Ok(hash.to_owned()))?;
+        let _turn = Turn::take();
         match argon2()?.verify_password(self.0.expose().as_bytes(), stored.as_str()) {
             Ok(()) => Ok(hash.is_some()),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(Error::internal(error.to_string())),
         }
+    }
+}
+
+/// One of [`AT_ONCE`] places to hash in, until it is dropped. Whoever holds one only computes, so
+/// waiting for it can't be waiting for oneself.
+struct Turn;
+
+static FREE: Mutex<usize> = Mutex::new(AT_ONCE);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = FREED
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
     }
 }
 

@@ -83,8 +83,7 @@ impl Signup {
     }
 }
 
-/// Makes the tenant that the transaction entered, its super admin and a session. `password_hash`
-/// is computed before, to hold no transaction open meanwhile.
+/// As [`make`], and a session.
 ///
 /// # Errors
 /// 409 when the key was used meanwhile: see [`earlier`].
@@ -95,6 +94,23 @@ pub async fn insert(
     key: Option<&SignupKey>,
     token: &RefreshToken,
 ) -> Result<SignedUp> {
+    let user_id = make(tx, signup, password_hash, key).await?;
+    let signed_in = session::sign_in(tx, user_id, token).await?;
+    let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
+    Ok(SignedUp { account, session })
+}
+
+/// Makes the tenant that the transaction entered and its super admin; returns the user's id.
+/// `password_hash` is computed before, to hold no transaction open meanwhile.
+///
+/// # Errors
+/// 409 when the key was used meanwhile: see [`earlier`].
+pub async fn make(
+    tx: &Tx,
+    signup: &Signup,
+    password_hash: &str,
+    key: Option<&SignupKey>,
+) -> Result<Uuid> {
     let (now, user_id) = (tx.clock().now(), tx.clock().id());
     let tenant = tenant::insert(tx, &signup.tenant_name).await?;
     let about = json!({ "name": tenant.name, "slug": tenant.slug });
@@ -125,9 +141,7 @@ pub async fn insert(
         }
     }
     event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
-    let signed_in = session::sign_in(tx, user_id, token).await?;
-    let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
-    Ok(SignedUp { account, session })
+    Ok(user_id)
 }
 
 /// What a signup with this key made before, if there was one.
