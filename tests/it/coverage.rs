@@ -17,6 +17,10 @@ async fn functions(stack: &Stack) -> Vec<(Vec<&'static Endpoint>, Api)> {
             auth_function::routes().endpoints().to_vec(),
             auth_service(world).await,
         ),
+        (
+            admin_function::routes().endpoints().to_vec(),
+            crate::security::policy::admin(world),
+        ),
         (contacts_function::routes().endpoints().to_vec(), world.contacts()),
         (me_function::routes().endpoints().to_vec(), world.me()),
         (
@@ -36,6 +40,16 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         ("POST", "/v1/contacts") => json!({ "first_name": "A" }),
         ("POST", "/v1/whatsapp-accounts") => meta_account("1"),
         ("POST", "/v1/conversations/{id}/messages") => json!({ "body": "hello" }),
+        ("POST", "/v1/auth/totp/confirm" | "/v1/auth/2fa/totp/verify") => json!({ "code": "123456" }),
+        (
+            "POST",
+            "/v1/auth/totp/disable"
+            | "/v1/auth/2fa/backup-codes"
+            | "/v1/auth/twofa/sms/disable"
+            | "/v1/auth/twofa/whatsapp/disable",
+        ) => json!({ "password": setup::PASSWORD }),
+        ("POST", "/v1/auth/phone/verify/start") => json!({ "e164": "+201001234567", "channel": "sms" }),
+        ("POST", "/v1/auth/phone/verify/confirm") => json!({ "e164": "+201001234567", "code": "123456" }),
         _ => json!({}),
     }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod messaging;
 mod migrations;
 mod requests;
+mod security;
 mod statements;
 mod support;
 mod tenancy;

@@ -4,6 +4,7 @@
 mod api;
 mod http;
 mod queues;
+mod security;
 mod webhooks;
 
 use crate::{Demo, Keys};

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 /// What the tests' people, numbers, addresses, passwords, tokens and messages look like.
-const PERSONAL: [&str; 16] = [
+const PERSONAL: [&str; 19] = [
     "@example.com",
     "+2010",
     "\"2010",
@@ -17,6 +17,9 @@ const PERSONAL: [&str; 16] = [
     "violet tram lantern",
     "Bearer ",
     "m3r_",
+    "m3l_",
+    "m3c_",
+    "otpauth://",
     "eyJ",
     "EAAG-",
     "app-secret",

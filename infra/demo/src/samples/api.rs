@@ -13,10 +13,11 @@ const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
 const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 
 /// One line of the table: function, what, method, path with query, body, what is expected.
-type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
+pub type Line<'a> = (&'static str, &'static str, &'static str, String, Value, Expected);
 
 pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     let mut lines = auth(demo)?;
+    lines.extend(super::security::samples(demo)?);
     lines.extend(contacts(demo)?);
     lines.extend(me());
     lines.extend(accounts(demo)?);
@@ -33,7 +34,19 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let signed_in = !matches!(
         what,
-        "signup" | "login" | "refresh" | "logout" | "health" | "openapi" | "jwks"
+        "signup"
+            | "register-super-admin"
+            | "login"
+            | "login-2fa"
+            | "refresh"
+            | "logout"
+            | "verify-email"
+            | "resend-verification"
+            | "forgot-password"
+            | "reset-password"
+            | "health"
+            | "openapi"
+            | "jwks"
     );
     let mut headers = Vec::new();
     if signed_in {
@@ -43,7 +56,7 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
         headers.push(("content-type", "application/json".to_owned()));
     }
     // What makes a sample harmless to repeat; what spends a token has no use for it.
-    if method == "POST" && (signed_in || what == "signup") {
+    if method == "POST" && (signed_in || matches!(what, "signup" | "register-super-admin")) {
         headers.push(("idempotency-key", format!("sample-{name}")));
     }
     let body = (!body.is_null()).then(|| body.to_string());

@@ -245,6 +245,63 @@ mod tests {
         );
     }
 
+    /// RFC 9106, section 5.3.
+    #[test]
+    fn argon2id_agrees_with_the_rfc() {
+        let params = argon2::ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data(argon2::AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let argon2 =
+            Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params).unwrap();
+        let mut tag = [0; 32];
+        argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
+        let expected = [
+            0x0d, 0x64, 0x0d, 0xf5, 0x8d, 0x78, 0x76, 0x6c, 0x08, 0xc0, 0x37, 0xa3, 0x4a, 0x8b, 0x53, 0xc9,
+            0xd0, 0x1e, 0xf0, 0x45, 0x2d, 0x75, 0xb6, 0x5e, 0xb5, 0x25, 0x20, 0xe9, 0x6b, 0x01, 0xe6, 0x59,
+        ];
+        assert_eq!(tag, expected);
+    }
+
+    /// Prints what a hash costs: `cargo nextest run --workspace --release --run-ignored all -E
+    /// 'test(what_a_hash_costs)' --no-capture`. docs/PERFORMANCE.md has the figures.
+    #[test]
+    #[ignore = "measures"]
+    #[expect(clippy::print_stdout, reason = "it prints a measurement")]
+    fn what_a_hash_costs() {
+        for (memory_kib, passes) in [(7 * 1024, 5), (12 * 1024, 3), (19 * 1024, 2), (46 * 1024, 1), (64 * 1024, 3)] {
+            let params = Params::new(memory_kib, passes, LANES, None).unwrap();
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let mut times: Vec<_> = (0..15)
+                .map(|_| {
+                    let began = std::time::Instant::now();
+                    argon2.hash_password_into(b"violet tram lantern", &[2; 16], &mut [0; 32]).unwrap();
+                    began.elapsed()
+                })
+                .collect();
+            times.sort();
+            println!("{memory_kib} KiB, {passes} passes: median {:?}, worst {:?}", times[7], times[14]);
+        }
+    }
+
+    #[test]
+    fn at_most_two_hashes_are_under_way() {
+        let turns: Vec<Turn> = (0..AT_ONCE).map(|_| Turn::take()).collect();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let third = std::thread::spawn(move || {
+            let _turn = Turn::take();
+            sender.send(()).unwrap();
+        });
+        let wait = std::time::Duration::from_millis(100);
+        assert!(receiver.recv_timeout(wait).is_err(), "it waits for a turn");
+        drop(turns);
+        receiver.recv().unwrap();
+        third.join().unwrap();
+    }
+
     #[test]
     fn a_hash_says_its_parameters_and_its_salt_is_new_each_time() {
         let password = Password::claim("violet tram 88 lantern");
