@@ -44,11 +44,7 @@ pub struct App {
 pub fn routes() -> Routes<App> {
     let table = Routes::new("auth")
         .post("/v1/auth/signup", Access::Public, signup::create)
-        .post(
-            "/v1/auth/register-super-admin",
-            Access::Public,
-            signup::register,
-        )
+        .post("/v1/auth/register-super-admin", Access::Public, signup::register)
         .post("/v1/auth/login", Access::Public, login::create)
         .post("/v1/auth/login/2fa", Access::Public, login_2fa::create)
         .post("/v1/auth/refresh", Access::Public, refresh::create)

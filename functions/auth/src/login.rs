@@ -49,7 +49,14 @@ pub async fn create(
     let tries_left = app.guard.guess(&lock_key).await?;
     let outcome = match login.check() {
         Ok(Some(verified)) => {
-            sign_in(&app, &origin, verified.account, verified.password_hash, body.delivery).await
+            sign_in(
+                &app,
+                &origin,
+                verified.account,
+                verified.password_hash,
+                body.delivery,
+            )
+            .await
         }
         Ok(None) => Ok(None),
         Err(error) => Err(error),
@@ -65,7 +72,10 @@ pub async fn create(
             Err(login::refused().into())
         }
         Err(error) => {
-            if matches!(error.code(), Code::AuthTenantRequired | Code::AuthTwoFactorRequired) {
+            if matches!(
+                error.code(),
+                Code::AuthTenantRequired | Code::AuthTwoFactorRequired
+            ) {
                 app.guard.guessed_right(&lock_key).await;
             }
             Err(error.into())

@@ -54,7 +54,14 @@ pub async fn create(
     let signup = Signup::parse(&body.tenant_name, &body.full_name, &body.email, &body.password)?;
     app.guard.signup_from(&origin, &quota).await?;
     let made = sign_up(&app, &origin, idempotency.as_ref(), &signup).await?;
-    let opened = sign_in(&app, &origin, made.account, Some(&made.password_hash), body.delivery).await?;
+    let opened = sign_in(
+        &app,
+        &origin,
+        made.account,
+        Some(&made.password_hash),
+        body.delivery,
+    )
+    .await?;
     opened.ok_or_else(|| login::refused().into())
 }
 
@@ -72,7 +79,9 @@ pub async fn register(
 ) -> Result<Created<Account>> {
     let signup = Signup::parse(&body.tenant_name, &body.full_name, &body.email, &body.password)?;
     app.guard.signup_from(&origin, &quota).await?;
-    let made = sign_up(&app, &origin, idempotency.as_ref(), &signup).await?.account;
+    let made = sign_up(&app, &origin, idempotency.as_ref(), &signup)
+        .await?
+        .account;
     let caller = App::act_for(made.tenant, &origin);
     let account = app
         .db

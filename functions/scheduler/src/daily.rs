@@ -22,7 +22,8 @@ pub async fn run(app: &App) -> Result<()> {
     // Each is worth doing though another failed.
     let (made, keys, traces, sign_ins) = (made?, keys?, traces?, sign_ins?);
     let partitions = made.first().map(|row| row.get::<_, i32>(0));
-    let [keys, traces, sign_ins] = [keys, traces, sign_ins].map(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
+    let [keys, traces, sign_ins] =
+        [keys, traces, sign_ins].map(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
     tracing::info!(
         partitions,
         keys,

@@ -17,7 +17,10 @@ async fn refused(company: &Company, verb: &str, token: &str) {
         .await
         .expect_code(422, "VALIDATION_FAILED");
     let field = &error["details"]["fields"][0];
-    assert_eq!((&field["path"], &field["code"]), (&json!("token"), &json!("invalid")));
+    assert_eq!(
+        (&field["path"], &field["code"]),
+        (&json!("token"), &json!("invalid"))
+    );
 }
 
 #[tokio::test]
@@ -32,7 +35,10 @@ async fn a_newer_link_takes_the_place_of_the_older() {
     refused(&company, "verify-email", &first).await;
     // nor does it open anything of another kind
     refused(&company, "reset-password", &second).await;
-    company.post("verify-email", &json!({ "token": second })).await.expect(204);
+    company
+        .post("verify-email", &json!({ "token": second }))
+        .await
+        .expect(204);
     refused(&company, "verify-email", &second).await;
     // nothing is left to verify, and that is not told
     company.post("resend-verification", &ask).await.expect(202);
@@ -43,7 +49,10 @@ async fn a_newer_link_takes_the_place_of_the_older() {
 async fn links_expire_and_malformed_ones_open_nothing() {
     let company = Company::new().await;
     let token = link(&company, "verify-email").await;
-    company.post("forgot-password", &json!({ "email": company.email })).await.expect(202);
+    company
+        .post("forgot-password", &json!({ "email": company.email }))
+        .await
+        .expect(202);
     let reset = link(&company, "reset-password").await;
     company.wait(3600);
     refused(&company, "reset-password", &reset).await;
@@ -51,7 +60,14 @@ async fn links_expire_and_malformed_ones_open_nothing() {
     refused(&company, "verify-email", &token).await;
     let access = company.signed_up["access_token"].as_str().unwrap();
     let refresh = company.signed_up["refresh_token"].as_str().unwrap();
-    for bad in ["", "m3l_", access, refresh, &format!("{token}A"), &"x".repeat(100_000)] {
+    for bad in [
+        "",
+        "m3l_",
+        access,
+        refresh,
+        &format!("{token}A"),
+        &"x".repeat(100_000),
+    ] {
         refused(&company, "verify-email", bad).await;
         refused(&company, "reset-password", bad).await;
     }
@@ -101,16 +117,25 @@ async fn who_has_an_account_is_told_neither_by_the_answer_nor_by_its_time() {
             let mut seen = Vec::new();
             for email in [&company.email, &unknown] {
                 let began = Instant::now();
-                let answer = company.post(verb, &json!({ "email": email, "tenant": tenant })).await;
+                let answer = company
+                    .post(verb, &json!({ "email": email, "tenant": tenant }))
+                    .await;
                 let took = began.elapsed();
                 assert!(took >= Duration::from_millis(500), "{verb}: {took:?}");
                 seen.push((without_id(answer), took));
             }
             assert_eq!(seen[0].0, seen[1].0, "{verb}");
-            assert!(seen[0].1.abs_diff(seen[1].1) < Duration::from_millis(400), "{verb}: {seen:?}");
+            assert!(
+                seen[0].1.abs_diff(seen[1].1) < Duration::from_millis(400),
+                "{verb}: {seen:?}"
+            );
         }
     }
-    assert_eq!(links(&company.world, "reset-password").await.len(), 2, "named and not named");
+    assert_eq!(
+        links(&company.world, "reset-password").await.len(),
+        2,
+        "named and not named"
+    );
 }
 
 #[tokio::test]
@@ -177,7 +202,10 @@ async fn nobody_suspended_gets_a_link() {
         .await
         .unwrap();
     let before = sent(&company.world).await.len();
-    company.post("forgot-password", &json!({ "email": company.email })).await.expect(202);
+    company
+        .post("forgot-password", &json!({ "email": company.email }))
+        .await
+        .expect(202);
     assert_eq!(sent(&company.world).await.len(), before);
 }
 

@@ -5,8 +5,8 @@ use crate::auth::setup::{Company, PASSWORD, post as post_as};
 use crate::support::Login;
 use auth_function::Limits;
 use futures::future::join_all;
-use identity::sign_in::{self, ChallengeToken, Factor, Finished};
 use identity::RefreshToken;
+use identity::sign_in::{self, ChallengeToken, Factor, Finished};
 use serde_json::{Value, json};
 use testkit::TestDb;
 
@@ -16,23 +16,39 @@ async fn a_right_password_alone_opens_nothing() {
     let company = &person.company;
     let sessions = "SELECT count(*) FROM sessions WHERE tenant_id = $1";
     let tokens = "SELECT count(*) FROM refresh_tokens WHERE tenant_id = $1";
-    let before = (number(&company.world, sessions).await, number(&company.world, tokens).await);
+    let before = (
+        number(&company.world, sessions).await,
+        number(&company.world, tokens).await,
+    );
     let answer = company.log_in(PASSWORD).await;
     assert!(!answer.headers.contains_key("set-cookie"));
     let error = answer.expect_code(401, "AUTH_2FA_REQUIRED");
     let details = &error["details"];
     assert_eq!(details["methods"], json!(["totp", "backup_code"]));
     assert_eq!(details["expires_in"], 300);
-    let after = (number(&company.world, sessions).await, number(&company.world, tokens).await);
+    let after = (
+        number(&company.world, sessions).await,
+        number(&company.world, tokens).await,
+    );
     assert_eq!(before, after, "no session and no token before the second factor");
 
     // the challenge is no access token, no refresh token, no link
     let challenge = details["challenge_token"].as_str().unwrap();
-    let thief = Login { token: challenge.to_owned(), ..person.me.clone() };
+    let thief = Login {
+        token: challenge.to_owned(),
+        ..person.me.clone()
+    };
     company.api.get(&thief, "/v1/auth/sessions").await.expect(401);
-    company.world.contacts().get(&thief, "/v1/contacts").await.expect(401);
+    company
+        .world
+        .contacts()
+        .get(&thief, "/v1/contacts")
+        .await
+        .expect(401);
     company.refresh(&json!(challenge)).await.expect(401);
-    post(company, &thief, "totp/disable", &json!({ "password": PASSWORD })).await.expect(401);
+    post(company, &thief, "totp/disable", &json!({ "password": PASSWORD }))
+        .await
+        .expect(401);
     for verb in ["verify-email", "reset-password"] {
         let body = match verb {
             "verify-email" => json!({ "token": challenge }),
@@ -72,12 +88,27 @@ async fn what_is_no_challenge_completes_nothing() {
     let complete = |body: Value| async move { company.post("login/2fa", &body).await };
     for (body, path) in [
         (json!({ "challenge_token": challenge, "method": "totp" }), "code"),
-        (json!({ "challenge_token": challenge, "method": "totp", "code": "" }), "code"),
-        (json!({ "challenge_token": challenge, "method": "backup_code" }), "code"),
-        (json!({ "challenge_token": challenge, "method": "totp", "code": "1".repeat(65) }), "code"),
-        (json!({ "challenge_token": challenge, "method": "none", "code": "1" }), "method"),
+        (
+            json!({ "challenge_token": challenge, "method": "totp", "code": "" }),
+            "code",
+        ),
+        (
+            json!({ "challenge_token": challenge, "method": "backup_code" }),
+            "code",
+        ),
+        (
+            json!({ "challenge_token": challenge, "method": "totp", "code": "1".repeat(65) }),
+            "code",
+        ),
+        (
+            json!({ "challenge_token": challenge, "method": "none", "code": "1" }),
+            "method",
+        ),
         (json!({ "challenge_token": challenge, "code": "123456" }), ""),
-        (json!({ "challenge_token": challenge, "method": "totp", "code": "1", "skip": true }), "skip"),
+        (
+            json!({ "challenge_token": challenge, "method": "totp", "code": "1", "skip": true }),
+            "skip",
+        ),
     ] {
         let error = complete(body).await.expect_code(422, "VALIDATION_FAILED");
         assert_eq!(error["details"]["fields"][0]["path"], path);
@@ -92,14 +123,20 @@ async fn what_is_no_challenge_completes_nothing() {
             .await
             .expect_code(401, "AUTH_2FA_INVALID_CODE");
     }
-    person.second_step(&challenge, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&challenge, "totp", &person.shown())
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn a_challenge_is_good_once_and_for_five_minutes() {
     let person = Person::new().await;
     let (first, second) = (person.challenge().await, person.challenge().await);
-    person.second_step(&first, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&first, "totp", &person.shown())
+        .await
+        .expect(200);
     person.company.wait(30);
     person
         .second_step(&first, "totp", &person.shown())
@@ -133,7 +170,10 @@ async fn a_code_is_accepted_once_also_within_its_window() {
         .second_step(&second, "totp", &shown)
         .await
         .expect_code(401, "AUTH_2FA_INVALID_CODE");
-    person.second_step(&second, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&second, "totp", &person.shown())
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -162,7 +202,10 @@ async fn a_clock_may_be_half_a_minute_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_logins_with_one_code_one_succeeds() {
     let person = Person::new().await;
-    for (method, code) in [("totp", person.shown()), ("backup_code", person.backup_codes[3].clone())] {
+    for (method, code) in [
+        ("totp", person.shown()),
+        ("backup_code", person.backup_codes[3].clone()),
+    ] {
         let mut challenges = Vec::new();
         for _ in 0..4 {
             challenges.push(person.challenge().await);
@@ -171,8 +214,16 @@ async fn of_parallel_logins_with_one_code_one_succeeds() {
             .iter()
             .map(|challenge| person.second_step(challenge, method, &code));
         let answers = join_all(tries).await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{method}");
-        assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 3, "{method}");
+        assert_eq!(
+            answers.iter().filter(|answer| answer.status == 200).count(),
+            1,
+            "{method}"
+        );
+        assert_eq!(
+            answers.iter().filter(|answer| answer.status == 401).count(),
+            3,
+            "{method}"
+        );
     }
 }
 
@@ -203,7 +254,10 @@ async fn the_sixth_wrong_code_is_not_looked_at() {
         .expect_code(401, "UNAUTHENTICATED");
     person.company.wait(601);
     let later = person.challenge().await;
-    person.second_step(&later, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&later, "totp", &person.shown())
+        .await
+        .expect(200);
     assert_eq!(count(&person.company, "auth.2fa_failed").await, 5);
 }
 
@@ -230,7 +284,10 @@ async fn of_parallel_wrong_codes_five_are_looked_at() {
     });
     let outcomes = join_all(tries).await;
     let count = |wanted: fn(&Finished) -> bool| {
-        outcomes.iter().filter(|outcome| wanted(outcome.as_ref().unwrap())).count()
+        outcomes
+            .iter()
+            .filter(|outcome| wanted(outcome.as_ref().unwrap()))
+            .count()
     };
     assert_eq!(count(|outcome| matches!(outcome, Finished::Wrong { .. })), 5);
     assert_eq!(count(|outcome| matches!(outcome, Finished::Over)), 15);
@@ -244,7 +301,10 @@ async fn without_counters_no_second_factor_is_tried() {
     super::setup::second_step(&api, &challenge, "totp", &person.shown())
         .await
         .expect_code(503, "UNAVAILABLE");
-    person.second_step(&challenge, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&challenge, "totp", &person.shown())
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -252,7 +312,10 @@ async fn each_backup_code_is_good_once() {
     let person = Person::new().await;
     let challenge = person.challenge().await;
     let code = &person.backup_codes[0];
-    person.second_step(&challenge, "backup_code", code).await.expect(200);
+    person
+        .second_step(&challenge, "backup_code", code)
+        .await
+        .expect(200);
     let challenge = person.challenge().await;
     person
         .second_step(&challenge, "backup_code", code)
@@ -275,10 +338,14 @@ async fn a_code_comes_by_sms_and_by_whatsapp() {
             .expect_code(403, "AUTH_PHONE_UNVERIFIED");
     }
     verify_phone(&company, &me).await;
-    let first = post(&company, &me, "twofa/sms/enable", &json!({})).await.expect(200);
+    let first = post(&company, &me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
     assert_eq!(first["twofa_methods"], json!(["sms"]));
     assert_eq!(strings(&first["backup_codes"]).len(), 10);
-    let second = post(&company, &me, "twofa/whatsapp/enable", &json!({})).await.expect(200);
+    let second = post(&company, &me, "twofa/whatsapp/enable", &json!({}))
+        .await
+        .expect(200);
     assert_eq!(second["twofa_methods"], json!(["sms", "whatsapp"]));
     assert_eq!(second["backup_codes"], Value::Null, "there are some left");
 
@@ -318,7 +385,9 @@ async fn a_code_comes_by_sms_and_by_whatsapp() {
     for channel in ["sms", "whatsapp"] {
         let path = format!("twofa/{channel}/disable");
         post(&company, &me, &path, &json!({})).await.expect(422);
-        post(&company, &me, &path, &json!({ "password": PASSWORD })).await.expect(204);
+        post(&company, &me, &path, &json!({ "password": PASSWORD }))
+            .await
+            .expect(204);
     }
     company.log_in(PASSWORD).await.expect(200);
 }
@@ -328,7 +397,9 @@ async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
     let company = Company::new().await;
     let me = company.login(&company.signed_up);
     verify_phone(&company, &me).await;
-    post(&company, &me, "twofa/sms/enable", &json!({})).await.expect(200);
+    post(&company, &me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
     let challenge = challenge(&company).await;
     let ask = json!({ "challenge_token": challenge, "method": "sms" });
     let mut codes = Vec::new();
@@ -337,7 +408,10 @@ async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
         codes.push(code(&company, "sms").await);
         company.wait(61);
     }
-    company.post("login/2fa", &ask).await.expect_code(429, "RATE_LIMITED");
+    company
+        .post("login/2fa", &ask)
+        .await
+        .expect_code(429, "RATE_LIMITED");
     if codes[0] != codes[2] {
         super::setup::second_step(&company.api, &challenge, "sms", &codes[0])
             .await
@@ -349,7 +423,5 @@ async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
     assert_eq!(count(&company, "auth.2fa_sent").await, 3);
     let api = company.without_counters();
     let body = json!({ "challenge_token": super::setup::challenge(&company).await, "method": "sms" });
-    post_as(&api, "login/2fa", &[], &body)
-        .await
-        .expect(503);
+    post_as(&api, "login/2fa", &[], &body).await.expect(503);
 }

@@ -25,14 +25,19 @@ async fn reset(company: &Company, token: &str, password: &str) -> crate::support
 #[tokio::test]
 async fn a_reset_ends_every_session_and_the_old_password() {
     let company = Company::new().await;
-    let (one, two) = (company.signed_up.clone(), company.log_in(PASSWORD).await.expect(200));
+    let (one, two) = (
+        company.signed_up.clone(),
+        company.log_in(PASSWORD).await.expect(200),
+    );
     let token = forget(&company).await;
     for (bad, code) in [
         ("short", "too_short"),
         ("Password2024!", "too_common"),
         ("nile-homes-99-x", "too_personal"),
     ] {
-        let error = reset(&company, &token, bad).await.expect_code(422, "VALIDATION_FAILED");
+        let error = reset(&company, &token, bad)
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
         assert_eq!(error["details"]["fields"][0]["code"], code);
     }
     reset(&company, &token, NEW).await.expect(204);
@@ -40,12 +45,22 @@ async fn a_reset_ends_every_session_and_the_old_password() {
         .await
         .expect_code(422, "VALIDATION_FAILED");
     for old in [&one, &two] {
-        company.api.get(&company.login(old), "/v1/auth/sessions").await.expect(401);
+        company
+            .api
+            .get(&company.login(old), "/v1/auth/sessions")
+            .await
+            .expect(401);
         company.refresh(&old["refresh_token"]).await.expect(401);
     }
-    company.log_in(PASSWORD).await.expect_code(401, "AUTH_INVALID_CREDENTIALS");
+    company
+        .log_in(PASSWORD)
+        .await
+        .expect_code(401, "AUTH_INVALID_CREDENTIALS");
     let again = company.log_in(NEW).await.expect(200);
-    assert!(again["user"]["email_verified_at"].is_string(), "the mailbox is the user's");
+    assert!(
+        again["user"]["email_verified_at"].is_string(),
+        "the mailbox is the user's"
+    );
     let mails = sent(&company.world).await;
     let told = mails.last().unwrap();
     assert_eq!((told.channel.as_str(), &told.to), ("email", &company.email));
@@ -58,7 +73,8 @@ async fn a_reset_lifts_the_lock_out() {
     let slug = &company.signed_up["tenant"]["slug"];
     for tenant in [json!(null), slug.clone()] {
         for _ in 0..5 {
-            let guess = json!({ "email": company.email, "password": "violet tram lanterm", "tenant": tenant });
+            let guess =
+                json!({ "email": company.email, "password": "violet tram lanterm", "tenant": tenant });
             company.post("login", &guess).await.expect(401);
         }
     }
@@ -87,9 +103,14 @@ async fn a_password_is_changed_by_who_knows_it() {
     let other = company.log_in(PASSWORD).await.expect(200);
     let reset_link = forget(&company).await;
     let change = |current: &str, new: &str| json!({ "current_password": current, "new_password": new });
-    post(&company, &me, "change-password", &change("violet tram lanterm", NEW))
-        .await
-        .expect_code(401, "AUTH_INVALID_CREDENTIALS");
+    post(
+        &company,
+        &me,
+        "change-password",
+        &change("violet tram lanterm", NEW),
+    )
+    .await
+    .expect_code(401, "AUTH_INVALID_CREDENTIALS");
     post(&company, &me, "change-password", &change(PASSWORD, "short"))
         .await
         .expect_code(422, "VALIDATION_FAILED");
@@ -102,8 +123,15 @@ async fn a_password_is_changed_by_who_knows_it() {
         .expect(204);
     // this session goes on, the others are over, and so is what the old password began
     company.api.get(&me, "/v1/auth/sessions").await.expect(200);
-    company.refresh(&company.signed_up["refresh_token"]).await.expect(200);
-    company.api.get(&company.login(&other), "/v1/auth/sessions").await.expect(401);
+    company
+        .refresh(&company.signed_up["refresh_token"])
+        .await
+        .expect(200);
+    company
+        .api
+        .get(&company.login(&other), "/v1/auth/sessions")
+        .await
+        .expect(401);
     company.refresh(&other["refresh_token"]).await.expect(401);
     reset(&company, &reset_link, "violet kite meadow 42")
         .await
@@ -113,7 +141,12 @@ async fn a_password_is_changed_by_who_knows_it() {
     assert_eq!(count(&company, "auth.password_changed").await, 1);
     company
         .api
-        .call("POST", "/v1/auth/change-password", &[("content-type", "application/json")], "{}")
+        .call(
+            "POST",
+            "/v1/auth/change-password",
+            &[("content-type", "application/json")],
+            "{}",
+        )
         .await
         .expect(401);
 }
@@ -129,7 +162,10 @@ async fn repeated_with_its_key_a_change_is_done_once() {
             .api
             .json(&me, "POST", "/v1/auth/change-password", &key, &body)
             .await;
-        assert_eq!(answer.headers.get("idempotency-replayed").map(String::as_str), replayed);
+        assert_eq!(
+            answer.headers.get("idempotency-replayed").map(String::as_str),
+            replayed
+        );
         answer.expect(204);
     }
     assert_eq!(count(&company, "auth.password_changed").await, 1);
@@ -189,7 +225,10 @@ async fn a_login_under_way_ends_with_the_password_that_began_it() {
     // a new password is no second factor
     let error = company.log_in(NEW).await.expect_code(401, "AUTH_2FA_REQUIRED");
     let challenge = error["details"]["challenge_token"].as_str().unwrap();
-    person.second_step(challenge, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(challenge, "totp", &person.shown())
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -205,9 +244,16 @@ async fn a_refresh_at_the_same_time_leaves_no_live_session() {
         done.expect(204);
         if refreshed.status == 200 {
             let tokens = refreshed.json();
-            company.api.get(&company.login(&tokens), "/v1/auth/sessions").await.expect(401);
+            company
+                .api
+                .get(&company.login(&tokens), "/v1/auth/sessions")
+                .await
+                .expect(401);
         }
-        company.refresh(&company.signed_up["refresh_token"]).await.expect(401);
+        company
+            .refresh(&company.signed_up["refresh_token"])
+            .await
+            .expect(401);
     }
 }
 
@@ -229,8 +275,14 @@ async fn a_suspended_user_can_not_refresh_nor_finish_a_login() {
     second_step(&company.api, &challenge, "totp", &person.shown())
         .await
         .expect_code(401, "UNAUTHENTICATED");
-    company.refresh(&company.signed_up["refresh_token"]).await.expect(401);
-    company.log_in(PASSWORD).await.expect_code(401, "AUTH_INVALID_CREDENTIALS");
+    company
+        .refresh(&company.signed_up["refresh_token"])
+        .await
+        .expect(401);
+    company
+        .log_in(PASSWORD)
+        .await
+        .expect_code(401, "AUTH_INVALID_CREDENTIALS");
 }
 
 #[tokio::test]
@@ -247,8 +299,15 @@ async fn a_role_taken_away_counts_with_tokens_that_are_out_and_with_refreshed_on
         )
         .await
         .unwrap();
-    company.api.get(&me, "/v1/auth/sessions").await.expect_code(403, "FORBIDDEN");
-    let refreshed = company.refresh(&company.signed_up["refresh_token"]).await.expect(200);
+    company
+        .api
+        .get(&me, "/v1/auth/sessions")
+        .await
+        .expect_code(403, "FORBIDDEN");
+    let refreshed = company
+        .refresh(&company.signed_up["refresh_token"])
+        .await
+        .expect(200);
     company
         .api
         .get(&company.login(&refreshed), "/v1/auth/sessions")

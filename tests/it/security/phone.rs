@@ -15,11 +15,19 @@ async fn begun(channel: &str) -> (Company, Login, Value) {
 }
 
 async fn confirm(company: &Company, me: &Login, code: &str) -> crate::support::Answer {
-    post(company, me, "phone/verify/confirm", &json!({ "e164": PHONE, "code": code })).await
+    post(
+        company,
+        me,
+        "phone/verify/confirm",
+        &json!({ "e164": PHONE, "code": code }),
+    )
+    .await
 }
 
 async fn refused(company: &Company, me: &Login, code: &str, why: &str) {
-    let error = confirm(company, me, code).await.expect_code(422, "VALIDATION_FAILED");
+    let error = confirm(company, me, code)
+        .await
+        .expect_code(422, "VALIDATION_FAILED");
     let field = &error["details"]["fields"][0];
     assert_eq!((&field["path"], &field["code"]), (&json!("code"), &json!(why)));
 }
@@ -28,7 +36,10 @@ async fn refused(company: &Company, me: &Login, code: &str, why: &str) {
 async fn a_phone_is_verified_by_the_code_that_it_got() {
     let (company, me, started) = begun("sms").await;
     assert_eq!(started["phone_masked"], "+20********67");
-    assert_eq!((&started["status"], &started["channel"]), (&json!("pending"), &json!("sms")));
+    assert_eq!(
+        (&started["status"], &started["channel"]),
+        (&json!("pending"), &json!("sms"))
+    );
     assert_eq!(started["attempts_left"], 5);
     let right = code(&company, "sms").await;
     refused(&company, &me, &wrong(&right), "wrong").await;
@@ -41,7 +52,10 @@ async fn a_phone_is_verified_by_the_code_that_it_got() {
     assert!(verified["phone_verified_at"].is_string());
     refused(&company, &me, &right, "expired").await;
     let about = company.world.me().get(&me, "/v1/me").await.expect(200);
-    assert_eq!(about["security"]["phone_verified_at"], verified["phone_verified_at"]);
+    assert_eq!(
+        about["security"]["phone_verified_at"],
+        verified["phone_verified_at"]
+    );
     let actions = company.actions().await;
     for action in ["started", "sent", "failed", "succeeded"] {
         assert!(actions.contains(&format!("phone.verify.{action}")), "{actions:?}");
@@ -59,13 +73,24 @@ async fn a_phone_is_verified_by_the_code_that_it_got() {
 async fn whatsapp_alone_will_do_and_input_is_checked() {
     let company = Company::new().await;
     let me = company.login(&company.signed_up);
-    for (e164, channel) in [("01001234567", "sms"), ("+20", "sms"), ("", "whatsapp"), (PHONE, "email"), (PHONE, "pigeon")] {
+    for (e164, channel) in [
+        ("01001234567", "sms"),
+        ("+20", "sms"),
+        ("", "whatsapp"),
+        (PHONE, "email"),
+        (PHONE, "pigeon"),
+    ] {
         let body = json!({ "e164": e164, "channel": channel });
         post(&company, &me, "phone/verify/start", &body)
             .await
             .expect_code(422, "VALIDATION_FAILED");
     }
-    assert!(sent(&company.world).await.iter().all(|message| message.channel == "email"));
+    assert!(
+        sent(&company.world)
+            .await
+            .iter()
+            .all(|message| message.channel == "email")
+    );
     verify_phone(&company, &me).await;
     assert_eq!(sent(&company.world).await.last().unwrap().channel, "whatsapp");
 }
@@ -88,7 +113,12 @@ async fn of_parallel_wrong_codes_five_are_looked_at() {
     let answers = join_all((0..20).map(|_| confirm(&company, &me, &guess))).await;
     let why: Vec<String> = answers
         .into_iter()
-        .map(|answer| answer.expect(422)["error"]["details"]["fields"][0]["code"].as_str().unwrap().to_owned())
+        .map(|answer| {
+            answer.expect(422)["error"]["details"]["fields"][0]["code"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
     assert_eq!(why.iter().filter(|why| *why == "wrong").count(), 5);
     assert_eq!(why.iter().filter(|why| *why == "expired").count(), 15);
@@ -115,7 +145,9 @@ async fn another_code_comes_once_a_minute_and_renews_no_attempts() {
         refused(&company, &me, &wrong(&first), "wrong").await;
     }
     company.wait(60);
-    let again = post(&company, &me, "phone/verify/resend", &json!({})).await.expect(202);
+    let again = post(&company, &me, "phone/verify/resend", &json!({}))
+        .await
+        .expect(202);
     assert_eq!(again["attempts_left"], 2);
     let second = code(&company, "sms").await;
     if first != second {
@@ -164,7 +196,11 @@ async fn three_starts_an_hour_also_at_once() {
     let waiting = "SELECT count(*) FROM phone_verifications WHERE tenant_id = $1 AND status = 'pending'";
     assert_eq!(number(&company.world, waiting).await, 1, "the newest");
     // dropping one gives no start back
-    company.api.delete(&me, "/v1/auth/phone/verify/cancel").await.expect(204);
+    company
+        .api
+        .delete(&me, "/v1/auth/phone/verify/cancel")
+        .await
+        .expect(204);
     company
         .api
         .delete(&me, "/v1/auth/phone/verify/cancel")
@@ -173,7 +209,9 @@ async fn three_starts_an_hour_also_at_once() {
     post(&company, &me, "phone/verify/start", &body).await.expect(429);
     // a colleague's starts are the colleague's
     let colleague = company.world.user("staff").await;
-    post(&company, &colleague, "phone/verify/start", &body).await.expect(202);
+    post(&company, &colleague, "phone/verify/start", &body)
+        .await
+        .expect(202);
     company.wait(3601);
     let again = company.log_in(crate::auth::setup::PASSWORD).await.expect(200);
     let me = company.login(&again);
@@ -186,9 +224,15 @@ async fn three_starts_an_hour_also_at_once() {
 async fn a_dropped_or_replaced_code_confirms_nothing() {
     let (company, me, _) = begun("sms").await;
     let first = code(&company, "sms").await;
-    company.api.delete(&me, "/v1/auth/phone/verify/cancel").await.expect(204);
+    company
+        .api
+        .delete(&me, "/v1/auth/phone/verify/cancel")
+        .await
+        .expect(204);
     refused(&company, &me, &first, "expired").await;
-    post(&company, &me, "phone/verify/resend", &json!({})).await.expect(409);
+    post(&company, &me, "phone/verify/resend", &json!({}))
+        .await
+        .expect(409);
     let body = json!({ "e164": PHONE, "channel": "sms" });
     post(&company, &me, "phone/verify/start", &body).await.expect(202);
     if code(&company, "sms").await != first {

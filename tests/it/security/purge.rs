@@ -14,14 +14,26 @@ async fn what_is_over_is_forgotten_and_what_lives_is_kept() {
         .post("logout", &json!({ "refresh_token": ended["refresh_token"] }))
         .await
         .expect(204);
-    company.post("forgot-password", &json!({ "email": company.email })).await.expect(202);
-    post(&company, &me, "phone/verify/start", &json!({ "e164": super::setup::PHONE, "channel": "sms" }))
+    company
+        .post("forgot-password", &json!({ "email": company.email }))
         .await
         .expect(202);
+    post(
+        &company,
+        &me,
+        "phone/verify/start",
+        &json!({ "e164": super::setup::PHONE, "channel": "sms" }),
+    )
+    .await
+    .expect(202);
     post(&company, &me, "totp/setup", &json!({})).await.expect(200);
     let world = &company.world;
     let count = async |table: &str| {
-        number(world, &format!("SELECT count(*) FROM {table} WHERE tenant_id = $1")).await
+        number(
+            world,
+            &format!("SELECT count(*) FROM {table} WHERE tenant_id = $1"),
+        )
+        .await
     };
     // its user has a session, too
     let stack = Stack::of(again(world, world.tenant)).await;
@@ -31,16 +43,27 @@ async fn what_is_over_is_forgotten_and_what_lives_is_kept() {
     };
     run().await;
     assert_eq!(
-        (count("user_links").await, count("phone_verifications").await, count("totp_secrets").await),
+        (
+            count("user_links").await,
+            count("phone_verifications").await,
+            count("totp_secrets").await
+        ),
         (2, 1, 1),
         "nothing is over for long"
     );
     assert_eq!((count("sessions").await, count("refresh_tokens").await), (3, 2));
     company.wait(29 * 24 * 3600);
-    let alive = company.refresh(&company.signed_up["refresh_token"]).await.expect(200);
+    let alive = company
+        .refresh(&company.signed_up["refresh_token"])
+        .await
+        .expect(200);
     run().await;
     assert_eq!(
-        (count("user_links").await, count("phone_verifications").await, count("totp_secrets").await),
+        (
+            count("user_links").await,
+            count("phone_verifications").await,
+            count("totp_secrets").await
+        ),
         (0, 0, 0)
     );
     assert_eq!(count("sessions").await, 3, "a month is not over");
@@ -66,10 +89,20 @@ async fn authenticators_in_use_and_backup_codes_are_kept() {
         .await
         .unwrap();
     let count = async |table: &str| {
-        number(world, &format!("SELECT count(*) FROM {table} WHERE tenant_id = $1")).await
+        number(
+            world,
+            &format!("SELECT count(*) FROM {table} WHERE tenant_id = $1"),
+        )
+        .await
     };
     assert_eq!(count("login_challenges").await, 0);
-    assert_eq!((count("totp_secrets").await, count("backup_codes").await), (1, 10));
+    assert_eq!(
+        (count("totp_secrets").await, count("backup_codes").await),
+        (1, 10)
+    );
     let challenge = person.challenge().await;
-    person.second_step(&challenge, "totp", &person.shown()).await.expect(200);
+    person
+        .second_step(&challenge, "totp", &person.shown())
+        .await
+        .expect(200);
 }

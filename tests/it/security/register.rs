@@ -31,13 +31,22 @@ async fn a_super_admin_registers_without_tokens_and_verifies_by_mail() {
     let world = world(&company, &made);
     let mails = sent(&world).await;
     assert_eq!(
-        mails.iter().map(|mail| (mail.channel.as_str(), mail.to.as_str())).collect::<Vec<_>>(),
+        mails
+            .iter()
+            .map(|mail| (mail.channel.as_str(), mail.to.as_str()))
+            .collect::<Vec<_>>(),
         [("email", email.as_str())]
     );
     let token = links(&world, "verify-email").await.pop().unwrap();
-    company.post("verify-email", &json!({ "token": token })).await.expect(204);
+    company
+        .post("verify-email", &json!({ "token": token }))
+        .await
+        .expect(204);
     let login = company
-        .post("login", &json!({ "email": email, "password": PASSWORD, "delivery": "body" }))
+        .post(
+            "login",
+            &json!({ "email": email, "password": PASSWORD, "delivery": "body" }),
+        )
         .await
         .expect(200);
     assert!(login["user"]["email_verified_at"].is_string());
@@ -128,7 +137,10 @@ async fn a_signup_sends_the_link_too_and_until_then_nothing_privileged_is_done()
         .await
         .expect_code(403, "AUTH_EMAIL_UNVERIFIED");
     let token = link(&company, "verify-email").await;
-    company.post("verify-email", &json!({ "token": token })).await.expect(204);
+    company
+        .post("verify-email", &json!({ "token": token }))
+        .await
+        .expect(204);
     admin.get(&me, "/v1/admin/security").await.expect(200);
     assert!(company.actions().await.contains(&"user.verified".to_owned()));
 }

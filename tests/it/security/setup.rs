@@ -102,9 +102,7 @@ impl Person {
         let me = company.login(&company.signed_up);
         let setup = post(&company, &me, "totp/setup", &json!({})).await.expect(200);
         let app = Totp::from_url(setup["otpauth_uri"].as_str().unwrap()).unwrap();
-        let code = app
-            .generate(now(&company))
-            .to_string();
+        let code = app.generate(now(&company)).to_string();
         let confirmed = post(&company, &me, "totp/confirm", &json!({ "code": code }))
             .await
             .expect(200);
@@ -180,11 +178,7 @@ pub async fn count(company: &Company, action: &str) -> usize {
 /// Runs SQL about a company as the administrator; `$1` is the company.
 pub async fn number(world: &World, sql: &str) -> i64 {
     let admin = world.admin_sql().await;
-    admin
-        .query_one(sql, &[&world.tenant.0])
-        .await
-        .unwrap()
-        .get(0)
+    admin.query_one(sql, &[&world.tenant.0]).await.unwrap().get(0)
 }
 
 /// The same database, for a tenant of it.

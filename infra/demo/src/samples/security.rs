@@ -43,12 +43,23 @@ fn links(demo: &Demo) -> Result<Vec<Line<'static>>> {
         "password": demo.text("/user/password")?,
     });
     let made = Expected::Statuses(&[201], &[201]);
-    let change = json!({ "current_password": "not-the-password-it-has", "new_password": "amber-kite-41-meadow" });
+    let change =
+        json!({ "current_password": "not-the-password-it-has", "new_password": "amber-kite-41-meadow" });
     let reset = json!({ "token": token, "password": "amber-kite-41-meadow" });
     Ok(vec![
         post("register-super-admin", "register-super-admin", register, made),
-        post("verify-email", "verify-email", json!({ "token": token }), UNKNOWN_LINK),
-        post("resend-verification", "resend-verification", mailbox.clone(), SENT),
+        post(
+            "verify-email",
+            "verify-email",
+            json!({ "token": token }),
+            UNKNOWN_LINK,
+        ),
+        post(
+            "resend-verification",
+            "resend-verification",
+            mailbox.clone(),
+            SENT,
+        ),
         post("forgot-password", "forgot-password", mailbox, SENT),
         post("reset-password", "reset-password", reset, UNKNOWN_LINK),
         post("change-password", "change-password", change, WRONG),
@@ -57,11 +68,17 @@ fn links(demo: &Demo) -> Result<Vec<Line<'static>>> {
 
 fn factors(demo: &Demo) -> Result<Vec<Line<'static>>> {
     let challenge = format!("m3c_{}", "A".repeat(43));
-    let second = json!({ "challenge_token": challenge, "method": "totp", "code": "123456", "delivery": "body" });
+    let second =
+        json!({ "challenge_token": challenge, "method": "totp", "code": "123456", "delivery": "body" });
     let code = || json!({ "code": "123456" });
     let password = json!({ "password": demo.text("/user/password")? });
     Ok(vec![
-        post("login-2fa", "login/2fa", second, Expected::Statuses(&[401], &[401])),
+        post(
+            "login-2fa",
+            "login/2fa",
+            second,
+            Expected::Statuses(&[401], &[401]),
+        ),
         post("totp-setup", "totp/setup", json!({}), OK),
         post("totp-confirm", "totp/confirm", code(), WRONG),
         post("totp-disable", "totp/disable", password.clone(), NOT_ON),
@@ -70,8 +87,18 @@ fn factors(demo: &Demo) -> Result<Vec<Line<'static>>> {
         post("2fa-backup-codes", "2fa/backup-codes", password.clone(), NOT_ON),
         post("twofa-sms-enable", "twofa/sms/enable", json!({}), NO_PHONE),
         post("twofa-sms-disable", "twofa/sms/disable", password.clone(), NOT_ON),
-        post("twofa-whatsapp-enable", "twofa/whatsapp/enable", json!({}), NO_PHONE),
-        post("twofa-whatsapp-disable", "twofa/whatsapp/disable", password, NOT_ON),
+        post(
+            "twofa-whatsapp-enable",
+            "twofa/whatsapp/enable",
+            json!({}),
+            NO_PHONE,
+        ),
+        post(
+            "twofa-whatsapp-disable",
+            "twofa/whatsapp/disable",
+            password,
+            NOT_ON,
+        ),
     ])
 }
 
@@ -84,7 +111,19 @@ fn phone() -> Vec<Line<'static>> {
     vec![
         post("phone-verify-start", "phone/verify/start", start, SENT),
         post("phone-verify-resend", "phone/verify/resend", json!({}), again),
-        post("phone-verify-confirm", "phone/verify/confirm", confirm, UNKNOWN_LINK),
-        ("auth", "phone-verify-cancel", "DELETE", cancel, Value::Null, dropped),
+        post(
+            "phone-verify-confirm",
+            "phone/verify/confirm",
+            confirm,
+            UNKNOWN_LINK,
+        ),
+        (
+            "auth",
+            "phone-verify-cancel",
+            "DELETE",
+            cancel,
+            Value::Null,
+            dropped,
+        ),
     ]
 }

@@ -23,8 +23,7 @@ const CHANGE: &str = "UPDATE users SET password_hash = $4, updated_at = $5
 const END_SESSIONS: &str = "UPDATE sessions SET revoked_at = $3, revoked_reason = 'revoked'
     WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND id IS DISTINCT FROM $4";
 const END_CHALLENGES: &str = "DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2";
-const END_LINKS: &str =
-    "DELETE FROM user_links WHERE tenant_id = $1 AND user_id = $2 AND purpose = 'reset_password' AND used_at IS NULL";
+const END_LINKS: &str = "DELETE FROM user_links WHERE tenant_id = $1 AND user_id = $2 AND purpose = 'reset_password' AND used_at IS NULL";
 
 /// Who gets a new password, and what it must not be made of.
 #[derive(Debug)]
@@ -111,15 +110,13 @@ pub async fn change(tx: &Tx, holder: &Holder, current: &Password, new: &str) -> 
 /// The present password was needed, and this is not it.
 #[must_use]
 pub fn wrong_password() -> Error {
-    Error::new(
-        Code::AuthInvalidCredentials,
-        "This is not your present password.",
-    )
+    Error::new(Code::AuthInvalidCredentials, "This is not your present password.")
 }
 
 async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) -> Result<()> {
     let (tenant, user_id, now) = (tx.tenant().0, holder.user_id, tx.clock().now());
-    tx.execute(END_SESSIONS, &[&tenant, &user_id, &now, &kept]).await?;
+    tx.execute(END_SESSIONS, &[&tenant, &user_id, &now, &kept])
+        .await?;
     tx.execute(END_CHALLENGES, &[&tenant, &user_id]).await?;
     tx.execute(END_LINKS, &[&tenant, &user_id]).await?;
     let to = To {

@@ -12,7 +12,8 @@ const CANDIDATES: &str = "SELECT tenant_id, tenant_slug, tenant_status, user_id,
 const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, NULL, NULL)";
 
 const AUDIT_LOCK_OUT: &str = "SELECT app.audit('auth.locked_out', 'user', $1, NULL, NULL)";
-const OWNER: &str = "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
+const OWNER: &str =
+    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
 
 /// The scope of a login that names no tenant.

@@ -9,9 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-const PERMISSIONS: &str = "SELECT coalesce(array_agg(DISTINCT rp.permission_code ORDER BY rp.permission_code), '{}')
+const PERMISSIONS: &str =
+    "SELECT coalesce(array_agg(DISTINCT rp.permission_code ORDER BY rp.permission_code), '{}')
     FROM app.roles_held($1, $2) held JOIN role_permissions rp ON rp.role_id = held.role_id";
-const SECURITY: &str = "SELECT u.twofa_methods, u.phone_masked, u.phone_verified_at, u.email_verified_at IS NULL AS owes_email,
+const SECURITY: &str =
+    "SELECT u.twofa_methods, u.phone_masked, u.phone_verified_at, u.email_verified_at IS NULL AS owes_email,
         t.twofa_required_from, t.phone_required_from,
         t.twofa_required_from IS NOT NULL AND u.twofa_methods = '{}' AS owes_twofa,
         t.phone_required_from IS NOT NULL AND u.phone_verified_at IS NULL AS owes_phone

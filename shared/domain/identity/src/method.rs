@@ -16,8 +16,7 @@ const ADD: &str = "UPDATE users SET updated_at = $4,
 const ADD_WITH_PHONE: &str = "UPDATE users SET updated_at = $4,
         twofa_methods = ARRAY(SELECT DISTINCT m FROM unnest(twofa_methods || ARRAY[$3::text]) AS m ORDER BY m)
     WHERE tenant_id = $1 AND id = $2 AND phone_verified_at IS NOT NULL RETURNING twofa_methods";
-const REMOVE: &str =
-    "UPDATE users SET twofa_methods = array_remove(twofa_methods, $3::text), updated_at = $4
+const REMOVE: &str = "UPDATE users SET twofa_methods = array_remove(twofa_methods, $3::text), updated_at = $4
     WHERE tenant_id = $1 AND id = $2 AND twofa_methods @> ARRAY[$3::text] RETURNING twofa_methods";
 const FORGET_BACKUP_CODES: &str = "DELETE FROM backup_codes WHERE tenant_id = $1 AND user_id = $2";
 

@@ -255,8 +255,7 @@ mod tests {
             .data(argon2::AssociatedData::new(&[4; 12]).unwrap())
             .build()
             .unwrap();
-        let argon2 =
-            Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params).unwrap();
+        let argon2 = Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params).unwrap();
         let mut tag = [0; 32];
         argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
         let expected = [
@@ -272,18 +271,29 @@ mod tests {
     #[ignore = "measures"]
     #[expect(clippy::print_stdout, reason = "it prints a measurement")]
     fn what_a_hash_costs() {
-        for (memory_kib, passes) in [(7 * 1024, 5), (12 * 1024, 3), (19 * 1024, 2), (46 * 1024, 1), (64 * 1024, 3)] {
+        for (memory_kib, passes) in [
+            (7 * 1024, 5),
+            (12 * 1024, 3),
+            (19 * 1024, 2),
+            (46 * 1024, 1),
+            (64 * 1024, 3),
+        ] {
             let params = Params::new(memory_kib, passes, LANES, None).unwrap();
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
             let mut times: Vec<_> = (0..15)
                 .map(|_| {
                     let began = std::time::Instant::now();
-                    argon2.hash_password_into(b"violet tram lantern", &[2; 16], &mut [0; 32]).unwrap();
+                    argon2
+                        .hash_password_into(b"violet tram lantern", &[2; 16], &mut [0; 32])
+                        .unwrap();
                     began.elapsed()
                 })
                 .collect();
             times.sort();
-            println!("{memory_kib} KiB, {passes} passes: median {:?}, worst {:?}", times[7], times[14]);
+            println!(
+                "{memory_kib} KiB, {passes} passes: median {:?}, worst {:?}",
+                times[7], times[14]
+            );
         }
     }
 

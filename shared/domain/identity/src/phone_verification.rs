@@ -32,7 +32,8 @@ const STARTED: &str = "SELECT count(*), min(created_at) FROM phone_verifications
     WHERE tenant_id = $1 AND user_id = $2 AND created_at > $3";
 const REVOKE: &str = "UPDATE phone_verifications SET status = 'revoked'
     WHERE tenant_id = $1 AND user_id = $2 AND status = 'pending' RETURNING id";
-const INSERT: &str = "INSERT INTO phone_verifications (tenant_id, id, user_id, phone_sealed, phone_hash, phone_masked,
+const INSERT: &str =
+    "INSERT INTO phone_verifications (tenant_id, id, user_id, phone_sealed, phone_hash, phone_masked,
         channel, code_hash, created_at, sent_at, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)
     RETURNING id, phone_masked, channel, status, attempts, sent_at, expires_at";
@@ -186,9 +187,7 @@ pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
     if next > now {
         return Err(too_soon(next.duration_since(now)));
     }
-    let phone = tx
-        .sealer()
-        .open_text(&context(tx), pending.get("phone_sealed"))?;
+    let phone = tx.sealer().open_text(&context(tx), pending.get("phone_sealed"))?;
     let channel = PhoneChannel::of(pending.get("channel"))?;
     let code = Otp::generate()?;
     let row = tx

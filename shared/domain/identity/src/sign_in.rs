@@ -88,7 +88,9 @@ pub enum Begun {
 pub enum Finished {
     SignedIn(Box<Account>, Session),
     /// The code is wrong, and so many more may be tried.
-    Wrong { attempts_left: i16 },
+    Wrong {
+        attempts_left: i16,
+    },
     /// The challenge is unknown, used, expired, or had too many wrong codes.
     Over,
 }
@@ -268,7 +270,13 @@ pub async fn send_code(
         minutes: CHALLENGE_LIFETIME.as_secs() / 60,
     };
     notice::send(tx, &to, &notice).await?;
-    trail::note(tx, user_id, "auth.2fa_sent", &json!({ "channel": channel.code() })).await
+    trail::note(
+        tx,
+        user_id,
+        "auth.2fa_sent",
+        &json!({ "channel": channel.code() }),
+    )
+    .await
 }
 
 /// The answer to a challenge that is over, or never was.
@@ -286,6 +294,9 @@ pub fn wrong(attempts_left: i16) -> Error {
 pub(crate) fn too_soon(wait: SignedDuration) -> Error {
     let wait = std::time::Duration::try_from(wait).unwrap_or_default();
     let wait = std::time::Duration::from_secs(wait.as_secs() + 1);
-    Error::new(Code::RateLimited, "A code was sent already; wait before asking for another.")
-        .with_retry_after(wait)
+    Error::new(
+        Code::RateLimited,
+        "A code was sent already; wait before asking for another.",
+    )
+    .with_retry_after(wait)
 }

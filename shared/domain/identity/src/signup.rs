@@ -105,12 +105,7 @@ pub async fn insert(
 ///
 /// # Errors
 /// 409 when the key was used meanwhile: see [`earlier`].
-pub async fn make(
-    tx: &Tx,
-    signup: &Signup,
-    password_hash: &str,
-    key: Option<&SignupKey>,
-) -> Result<Uuid> {
+pub async fn make(tx: &Tx, signup: &Signup, password_hash: &str, key: Option<&SignupKey>) -> Result<Uuid> {
     let (now, user_id) = (tx.clock().now(), tx.clock().id());
     let tenant = tenant::insert(tx, &signup.tenant_name).await?;
     let about = json!({ "name": tenant.name, "slug": tenant.slug });

@@ -31,8 +31,7 @@ const PENDING: &str =
     "SELECT secret_sealed FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NULL";
 const CONFIRM: &str = "UPDATE totp_secrets SET confirmed_at = $4, last_step = $5
     WHERE tenant_id = $1 AND user_id = $2 AND secret_sealed = $3 AND confirmed_at IS NULL RETURNING user_id";
-const ACTIVE: &str =
-    "SELECT secret_sealed FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NOT NULL";
+const ACTIVE: &str = "SELECT secret_sealed FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NOT NULL";
 const ACCEPT: &str = "UPDATE totp_secrets SET last_step = $3
     WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3 AND confirmed_at IS NOT NULL RETURNING user_id";
 const FORGET: &str = "DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2";
@@ -67,7 +66,9 @@ pub async fn set_up(tx: &Tx, user_id: Uuid) -> Result<Setup> {
     };
     let email: String = row.ok_or_else(in_use)?.get(0);
     let totp = totp(secret.to_vec(), &email)?;
-    let otpauth_url = totp.to_url().map_err(|error| Error::internal(error.to_string()))?;
+    let otpauth_url = totp
+        .to_url()
+        .map_err(|error| Error::internal(error.to_string()))?;
     Ok(Setup {
         secret: totp.secret().to_base32(),
         qr_png: qr_png(&otpauth_url)?,
@@ -153,7 +154,13 @@ fn qr_png(text: &str) -> Result<Vec<u8>> {
     let code = QrCode::encode_text(text, QrCodeEcc::Medium).map_err(Error::internal)?;
     let side = (code.size() + 2 * MARGIN) * SCALE;
     let module = |pixel: i32| pixel / SCALE - MARGIN;
-    let shade = |x, y| if code.get_module(module(x), module(y)) { 0 } else { 255 };
+    let shade = |x, y| {
+        if code.get_module(module(x), module(y)) {
+            0
+        } else {
+            255
+        }
+    };
     let pixels: Vec<u8> = (0..side)
         .flat_map(|y| (0..side).map(move |x| shade(x, y)))
         .collect();
@@ -178,7 +185,8 @@ mod tests {
     fn agrees_with_rfc_4226() {
         let totp = totp(RFC_KEY.to_vec(), "a@b.c").unwrap();
         for (counter, code) in [
-            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+            "520489",
         ]
         .into_iter()
         .enumerate()
@@ -230,7 +238,12 @@ mod tests {
             url,
             "otpauth://totp/M3CRM:owner%2Bx%40acme.example?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=M3CRM"
         );
-        assert!(totp(RFC_KEY.to_vec(), "\"a:b&c\"@x.example").unwrap().to_url().is_ok());
+        assert!(
+            totp(RFC_KEY.to_vec(), "\"a:b&c\"@x.example")
+                .unwrap()
+                .to_url()
+                .is_ok()
+        );
     }
 
     #[test]
@@ -243,7 +256,11 @@ mod tests {
         reader.next_frame(&mut pixels).unwrap();
         assert_eq!(pixels[0], 255, "white around");
         let margin = u32::try_from(MARGIN * SCALE).unwrap();
-        assert_eq!(pixels[(margin * width + margin) as usize], 0, "the corner of a finder");
+        assert_eq!(
+            pixels[(margin * width + margin) as usize],
+            0,
+            "the corner of a finder"
+        );
         assert!(png.len() < 8_000, "{}", png.len());
     }
 }
