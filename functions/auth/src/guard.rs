@@ -205,7 +205,8 @@ impl Guard {
     ) -> Result<T> {
         let key = Key::id(user_id);
         self.begin(&WRONG_PROOFS, &key).await?;
-        let outcome = work.await;
+        // A transaction's future is large; boxed, it is not moved again.
+        let outcome = Box::pin(work).await;
         let unproved = |error: &Error| {
             matches!(
                 error.code(),

@@ -36,7 +36,7 @@ pub struct CodeSent {
 
 /// 200 with tokens, or 202 when a code was sent.
 pub enum SecondStep {
-    SignedIn(Delivered<200, SignedInAnswer>),
+    SignedIn(Box<Delivered<200, SignedInAnswer>>),
     Sent(CodeSent),
 }
 
@@ -77,7 +77,7 @@ pub async fn create(
         Finished::SignedIn(account, session) => {
             app.guard.second_factor_right(user_id).await;
             let answer = app.signed_in(*account, session, &token, body.delivery)?;
-            Ok(SecondStep::SignedIn(answer))
+            Ok(SecondStep::SignedIn(Box::new(answer)))
         }
         Finished::Wrong { attempts_left } => Err(sign_in::wrong(attempts_left).into()),
         Finished::Over => Err(sign_in::over().into()),
@@ -109,7 +109,7 @@ async fn send(
 impl IntoResponse for SecondStep {
     fn into_response(self) -> Response {
         match self {
-            Self::SignedIn(answer) => answer.into_response(),
+            Self::SignedIn(answer) => (*answer).into_response(),
             Self::Sent(sent) => Accepted(sent).into_response(),
         }
     }

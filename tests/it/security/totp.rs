@@ -83,13 +83,7 @@ async fn the_secret_and_the_codes_are_kept_sealed_or_hashed() {
         rows.extend(found.iter().map(|row| row.get::<_, String>(0)));
     }
     let kept = rows.join("\n");
-    let hex: String = person
-        .app
-        .secret()
-        .as_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = providers::signature::hex(person.app.secret().as_bytes());
     assert!(!kept.contains(&secret) && !kept.contains(&hex));
     assert!(
         person

@@ -269,7 +269,6 @@ mod tests {
     /// 'test(what_a_hash_costs)' --no-capture`. docs/PERFORMANCE.md has the figures.
     #[test]
     #[ignore = "measures"]
-    #[expect(clippy::print_stdout, reason = "it prints a measurement")]
     fn what_a_hash_costs() {
         for (memory_kib, passes) in [
             (7 * 1024, 5),

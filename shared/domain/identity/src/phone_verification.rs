@@ -4,7 +4,7 @@
 use crate::method::PhoneChannel;
 use crate::otp::Otp;
 use crate::sign_in::too_soon;
-use crate::trail;
+use crate::{trail, user};
 use db::{Row, Tx};
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Phone, Result};
@@ -208,6 +208,7 @@ pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
 /// As [`Tx::query`].
 pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Result<Confirmation> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    user::take(tx, user_id).await?;
     let attempt = tx
         .query_opt(
             ATTEMPT,

@@ -36,6 +36,7 @@ impl Proof {
     /// # Errors
     /// 401 `AUTH_INVALID_CREDENTIALS` or `AUTH_2FA_INVALID_CODE` when it does not hold.
     pub async fn check(&self, tx: &Tx, user_id: Uuid) -> Result<()> {
+        user::take(tx, user_id).await?;
         match self {
             Self::Password(password) => {
                 let hash = user::password_hash(tx, user_id).await?;

@@ -3,7 +3,7 @@
 //! and each code once.
 
 use crate::method::{self, Method};
-use crate::otp;
+use crate::{otp, user};
 use aws_lc_rs::rand;
 use db::Tx;
 use kernel::{Code, Error, Result};
@@ -83,6 +83,7 @@ pub async fn set_up(tx: &Tx, user_id: Uuid) -> Result<Setup> {
 /// As [`Tx::query`].
 pub async fn confirm(tx: &Tx, user_id: Uuid, code: &str) -> Result<bool> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    user::take(tx, user_id).await?;
     let Some(row) = tx.query_opt(PENDING, &[&tenant, &user_id]).await? else {
         return Ok(false);
     };
