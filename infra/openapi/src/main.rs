@@ -10,6 +10,7 @@ fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let comments = handler_comments(&root.join("functions"))?;
     let document = web::document()
+        .with(admin_function::routes())
         .with(auth_function::routes())
         .with(contacts_function::routes())
         .with(me_function::routes())

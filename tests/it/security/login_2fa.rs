@@ -202,10 +202,13 @@ async fn a_clock_may_be_half_a_minute_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_logins_with_one_code_one_succeeds() {
     let person = Person::new().await;
-    for (method, code) in [
-        ("totp", person.shown()),
-        ("backup_code", person.backup_codes[3].clone()),
-    ] {
+    for method in ["totp", "backup_code"] {
+        // what the round before counted as wrong is forgotten
+        person.company.wait(601);
+        let code = match method {
+            "totp" => person.shown(),
+            _ => person.backup_codes[3].clone(),
+        };
         let mut challenges = Vec::new();
         for _ in 0..4 {
             challenges.push(person.challenge().await);
@@ -214,16 +217,8 @@ async fn of_parallel_logins_with_one_code_one_succeeds() {
             .iter()
             .map(|challenge| person.second_step(challenge, method, &code));
         let answers = join_all(tries).await;
-        assert_eq!(
-            answers.iter().filter(|answer| answer.status == 200).count(),
-            1,
-            "{method}"
-        );
-        assert_eq!(
-            answers.iter().filter(|answer| answer.status == 401).count(),
-            3,
-            "{method}"
-        );
+        let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+        assert_eq!((count(200), count(401)), (1, 3), "{method}");
     }
 }
 

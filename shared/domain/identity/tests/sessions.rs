@@ -308,11 +308,14 @@ async fn a_token_belongs_to_its_tenant_and_its_user() {
             .is_none()
     );
 
+    // a company keeps a super admin, so the user is none before being suspended
+    let demote = "DELETE FROM user_roles WHERE tenant_id = $1";
     let suspend = "UPDATE users SET status = 'suspended' WHERE tenant_id = $1";
     person
         .test
         .db
         .write(&person.caller, async |tx| {
+            tx.execute(demote, &[&person.tenant()]).await?;
             tx.execute(suspend, &[&person.tenant()]).await
         })
         .await
@@ -480,8 +483,11 @@ async fn a_login_finds_the_account_by_slug_by_id_and_alone() {
     assert_eq!(attempt("violet tram lanterm", None).await.0, None);
     assert_eq!(attempt("violet tram lantern", Some("nobody")).await.0, None);
     for status in ["suspended", "deactivated", "invited"] {
+        // a company keeps a super admin
+        let demote = "DELETE FROM user_roles WHERE tenant_id = $1";
         let sql = "UPDATE users SET status = $2 WHERE tenant_id = $1";
         db.write(&person.caller, async |tx| {
+            tx.execute(demote, &[&person.tenant()]).await?;
             tx.execute(sql, &[&person.tenant(), &status]).await
         })
         .await
