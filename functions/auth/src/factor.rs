@@ -93,7 +93,7 @@ pub async fn regenerate_backup_codes(
         let backup_codes = backup_code::regenerate(&tx, user_id).await?;
         Ok(BackupCodes { backup_codes })
     });
-    Ok(Json(app.guard.with_proof(user_id, made).await?))
+    Ok(Json(app.guard.with_proof(user_id, Box::pin(made)).await?))
 }
 
 async fn enable(app: &App, caller: &Caller, channel: PhoneChannel) -> Result<Json<FactorAnswer>> {
@@ -114,6 +114,6 @@ async fn disable(app: &App, caller: &Caller, body: &ProofBody, method: Method) -
         proof.check(&tx, user_id).await?;
         method::remove(&tx, user_id, method).await
     });
-    app.guard.with_proof(user_id, removed).await?;
+    app.guard.with_proof(user_id, Box::pin(removed)).await?;
     Ok(NoContent)
 }

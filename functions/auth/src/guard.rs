@@ -7,6 +7,7 @@
 use cloud::{Attempt, Cloud, Decision, Key, LockOut, LockOuts, RateLimit, RateLimiter};
 use config::Env;
 use kernel::{Clock, Code, Email, Error, Origin, Result, Sealer};
+use std::pin::Pin;
 use std::time::Duration;
 use uuid::Uuid;
 use web::Quota;
@@ -194,19 +195,19 @@ impl Guard {
     }
 
     /// Does what needs a password or code of a signed-in user. The try is counted before it is looked
-    /// at, and forgotten when the proof held, whatever else the work came to.
+    /// at, and forgotten when the proof held, whatever else the work came to. (`work` is boxed because a
+    /// transaction's future is large.)
     ///
     /// # Errors
     /// 429 after too many wrong ones; as `work`.
     pub(crate) async fn with_proof<T>(
         &self,
         user_id: Uuid,
-        work: impl Future<Output = Result<T>>,
+        work: Pin<Box<impl Future<Output = Result<T>>>>,
     ) -> Result<T> {
         let key = Key::id(user_id);
         self.begin(&WRONG_PROOFS, &key).await?;
-        // A transaction's future is large; boxed, it is not moved again.
-        let outcome = Box::pin(work).await;
+        let outcome = work.await;
         let unproved = |error: &Error| {
             matches!(
                 error.code(),

@@ -85,6 +85,6 @@ pub async fn change(
         let holder = holder.ok_or_else(Error::unauthenticated)?;
         credential::change(&tx, &holder, &current, &body.new_password).await
     });
-    app.guard.with_proof(user_id, change).await?;
+    app.guard.with_proof(user_id, Box::pin(change)).await?;
     Ok(NoContent)
 }

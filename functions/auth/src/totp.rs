@@ -115,7 +115,7 @@ pub async fn disable(
         proof.check(&tx, user_id).await?;
         totp::disable(&tx, user_id).await
     });
-    app.guard.with_proof(user_id, disabled).await?;
+    app.guard.with_proof(user_id, Box::pin(disabled)).await?;
     Ok(NoContent)
 }
 
@@ -143,5 +143,5 @@ async fn take_into_use(app: &App, caller: &Caller, body: &CodeBody) -> Result<Co
             backup_codes: backup_code::issue_if_none(&tx, user_id).await?,
         })
     });
-    Ok(app.guard.with_proof(user_id, confirmed).await?)
+    Ok(app.guard.with_proof(user_id, Box::pin(confirmed)).await?)
 }
