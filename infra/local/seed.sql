@@ -10,7 +10,8 @@ SELECT set_config('app.current_tenant_id', pg_temp.demo('tenant.id'), true),
 
 INSERT INTO tenants (id, name, slug)
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('tenant.name'), pg_temp.demo('tenant.slug'))
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, slug = excluded.slug, status = 'active';
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, slug = excluded.slug, status = 'active',
+    twofa_required_from = NULL, phone_required_from = NULL;
 
 INSERT INTO tenant_subscription (tenant_id, plan_code, status, started_at, updated_at)
 VALUES (pg_temp.demo('tenant.id')::uuid, 'dev_pro', 'active', '2025-01-01Z', '2025-01-01Z')
@@ -19,7 +20,9 @@ ON CONFLICT (tenant_id) DO UPDATE SET plan_code = excluded.plan_code, status = e
 INSERT INTO users (tenant_id, id, email, email_norm, full_name, password_hash, email_verified_at)
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, pg_temp.demo('user.email'),
         pg_temp.demo('user.email'), pg_temp.demo('user.full_name'), pg_temp.demo('user.password_hash'), '2025-01-01Z')
-ON CONFLICT (tenant_id, id) DO UPDATE SET password_hash = excluded.password_hash, status = 'active';
+ON CONFLICT (tenant_id, id) DO UPDATE
+SET password_hash = excluded.password_hash, status = 'active', email_verified_at = excluded.email_verified_at, twofa_methods = '{}';
+DELETE FROM totp_secrets WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND user_id = pg_temp.demo('user.id')::uuid;
 
 INSERT INTO user_roles (tenant_id, user_id, role_id)
 SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, r.id

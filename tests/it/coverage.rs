@@ -68,6 +68,16 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
         ("POST", "/v1/admin/gdpr/erase") => {
             json!({ "subject_type": "contact", "subject_id": Uuid::nil(), "confirm": "x" })
         }
+        ("POST", "/v1/auth/totp/confirm" | "/v1/auth/2fa/totp/verify") => json!({ "code": "123456" }),
+        (
+            "POST",
+            "/v1/auth/totp/disable"
+            | "/v1/auth/2fa/backup-codes"
+            | "/v1/auth/twofa/sms/disable"
+            | "/v1/auth/twofa/whatsapp/disable",
+        ) => json!({ "password": setup::PASSWORD }),
+        ("POST", "/v1/auth/phone/verify/start") => json!({ "e164": "+201001234567", "channel": "sms" }),
+        ("POST", "/v1/auth/phone/verify/confirm") => json!({ "e164": "+201001234567", "code": "123456" }),
         _ => json!({}),
     }
 }

@@ -21,6 +21,7 @@ mod notices;
 mod oauth;
 mod people;
 mod requests;
+mod security;
 mod statements;
 mod support;
 mod tenancy;

@@ -5,6 +5,7 @@ pub mod access;
 pub mod compliance;
 pub mod people;
 pub mod plan;
+pub mod security;
 pub mod tenants;
 
 use axum::extract::FromRef;
@@ -34,6 +35,7 @@ pub fn routes() -> Routes<App> {
     let table = access::routes(table);
     let table = plan::routes(table);
     let table = compliance::routes(table);
+    let table = security::routes(table);
     tenants::routes(table)
 }
 

@@ -1,11 +1,17 @@
-//! `/v1/auth`: signing up, logging in, refreshing, logging out, and the list of sessions (S1.4).
+//! `/v1/auth`: signing up, logging in with one factor or two, refreshing, logging out, sessions,
+//! passwords, second factors and phones (S1.4, S1.8).
 
 pub mod accept_invite;
 mod answer;
+pub mod factor;
 mod guard;
+pub mod link;
 pub mod login;
+pub mod login_2fa;
 pub mod logout;
 pub mod oauth;
+pub mod password;
+pub mod phone;
 mod presented;
 pub mod refresh;
 pub mod register;
@@ -13,10 +19,11 @@ pub mod session;
 mod sign_in;
 pub mod signup;
 mod tokens;
+pub mod totp;
 
 use axum::extract::FromRef;
 use config::{Env, secret};
-use kernel::{Caller, Clock, Error, Origin, Permission, Result, TenantId};
+use kernel::{Caller, Clock, Error, Feature, Origin, Permission, Result, TenantId};
 use std::sync::Arc;
 use web::{Access, Routes, Web};
 
@@ -32,15 +39,19 @@ pub struct App {
     pub tokens: Arc<Tokens>,
     pub guard: Guard,
     pub oauth: Oauth,
+    /// Where people open the system: links in messages begin with it. No trailing slash.
+    pub app_url: Arc<str>,
     /// Origins of web pages that may use the cookie.
     pub cors_origins: Arc<[String]>,
 }
 
 #[must_use]
 pub fn routes() -> Routes<App> {
-    Routes::new("auth")
+    let table = Routes::new("auth")
         .post("/v1/auth/signup", Access::Public, signup::create)
+        .post("/v1/auth/register-super-admin", Access::Public, signup::register)
         .post("/v1/auth/login", Access::Public, login::create)
+        .post("/v1/auth/login/2fa", Access::Public, login_2fa::create)
         .post("/v1/auth/refresh", Access::Public, refresh::create)
         .post("/v1/auth/logout", Access::Public, logout::create)
         .get("/v1/auth/oauth/start", Access::Public, oauth::start)
@@ -53,6 +64,57 @@ pub fn routes() -> Routes<App> {
             Permission::SessionRevokeSelf,
             session::revoke,
         )
+        .post("/v1/auth/verify-email", Access::Public, link::verify_email)
+        .post(
+            "/v1/auth/resend-verification",
+            Access::Public,
+            link::resend_verification,
+        )
+        .post("/v1/auth/forgot-password", Access::Public, link::forgot_password)
+        .post("/v1/auth/reset-password", Access::Public, password::reset)
+        .post("/v1/auth/change-password", Access::SignedIn, password::change);
+    phone_routes(factor_routes(table))
+}
+
+fn factor_routes(table: Routes<App>) -> Routes<App> {
+    // Turning a factor off needs no plan: a company that paid less would lock its people in.
+    let own = Permission::TwoFaManageSelf;
+    table
+        .post("/v1/auth/totp/setup", (own, Feature::TwoFaTotp), totp::set_up)
+        .post("/v1/auth/totp/confirm", (own, Feature::TwoFaTotp), totp::confirm)
+        .post("/v1/auth/totp/disable", own, totp::disable)
+        .post("/v1/auth/2fa/totp/issue", (own, Feature::TwoFaTotp), totp::issue)
+        .post(
+            "/v1/auth/2fa/totp/verify",
+            (own, Feature::TwoFaTotp),
+            totp::verify,
+        )
+        .post("/v1/auth/2fa/backup-codes", own, factor::regenerate_backup_codes)
+        .post(
+            "/v1/auth/twofa/sms/enable",
+            (own, Feature::TwoFaSms),
+            factor::enable_sms,
+        )
+        .post("/v1/auth/twofa/sms/disable", own, factor::disable_sms)
+        .post(
+            "/v1/auth/twofa/whatsapp/enable",
+            (own, Feature::TwoFaWhatsapp),
+            factor::enable_whatsapp,
+        )
+        .post("/v1/auth/twofa/whatsapp/disable", own, factor::disable_whatsapp)
+}
+
+fn phone_routes(table: Routes<App>) -> Routes<App> {
+    let start = Permission::PhoneVerifyStart;
+    table
+        .post("/v1/auth/phone/verify/start", start, phone::start)
+        .post(
+            "/v1/auth/phone/verify/confirm",
+            Permission::PhoneVerifyConfirm,
+            phone::confirm,
+        )
+        .post("/v1/auth/phone/verify/resend", start, phone::resend)
+        .delete("/v1/auth/phone/verify/cancel", start, phone::cancel)
 }
 
 impl App {
@@ -85,6 +147,11 @@ impl App {
             web: Web::from_config(&env, &secrets, clock.clone())?,
             tokens: Arc::new(Tokens::from_config(&env, &secrets)?),
             guard: Guard::from_config(&env, &cloud, db.sealer().clone(), clock)?,
+            app_url: env
+                .required("APP_URL")
+                .map_err(Error::internal)?
+                .trim_end_matches('/')
+                .into(),
             cors_origins: env
                 .or("CORS_ORIGINS", "")
                 .split(',')

@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use web::{Json, Origin, Quota, Result};
 
-/// A login that fails is answered this long after it began: longer than hashing, look-ups and the
-/// audit lines take, so that the time says nothing of what it failed for.
-const FAILURE_TIME: Duration = Duration::from_millis(500);
+/// A login that fails, and whatever is asked for an address that somebody names, is answered this long
+/// after it began: longer than hashing, look-ups, audit lines and messages take, so that the time says
+/// nothing of what was found.
+pub(crate) const FAILURE_TIME: Duration = Duration::from_millis(500);
 
 /// Who logs in.
 #[derive(Deserialize, JsonSchema)]
@@ -31,7 +32,9 @@ pub struct LoginBody {
 /// Logs in.
 ///
 /// After 5 wrong passwords for an address within 10 minutes every further attempt is refused with
-/// 429 for 10 minutes. Whether an account exists is never told.
+/// 429 for 10 minutes. Whether an account exists is never told. Where a second factor is on, the right
+/// password is answered with 401 `AUTH_2FA_REQUIRED`; its details hold the `challenge_token` (good for
+/// 5 minutes) and the `methods` to go on with at `/v1/auth/login/2fa`.
 pub async fn create(
     State(app): State<App>,
     Origin(origin): Origin,
@@ -43,33 +46,55 @@ pub async fn create(
     app.guard.login_from(&origin, &quota).await?;
     let login = credentials.find(&app.db).await?;
     let lock_key = login.lock_key();
-    app.guard.guess(&lock_key).await?;
-    let answer = match login.check() {
-        Ok(Some(account)) => sign_in(&app, &origin, account, body.delivery).await?,
-        Ok(None) => None,
+    let tries_left = app.guard.guess(&lock_key).await?;
+    let outcome = match login.check() {
+        Ok(Some(verified)) => {
+            sign_in(
+                &app,
+                &origin,
+                verified.account,
+                verified.password_hash,
+                body.delivery,
+            )
+            .await
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(Some(answer)) => {
+            app.guard.guessed_right(&lock_key).await;
+            Ok(answer)
+        }
+        Ok(None) => {
+            audit_failure(&app, &origin, &login, tries_left == 0).await?;
+            tokio::time::sleep_until(began + FAILURE_TIME).await;
+            Err(login::refused().into())
+        }
         Err(error) => {
-            if error.code() == Code::AuthTenantRequired {
+            if matches!(
+                error.code(),
+                Code::AuthTenantRequired | Code::AuthTwoFactorRequired
+            ) {
                 app.guard.guessed_right(&lock_key).await;
             }
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-    let Some(answer) = answer else {
-        audit_failure(&app, &origin, &login).await?;
-        tokio::time::sleep_until(began + FAILURE_TIME).await;
-        return Err(login::refused().into());
-    };
-    app.guard.guessed_right(&lock_key).await;
-    Ok(answer)
+    }
 }
 
-/// A line in the audit log of each account that it could have been.
-async fn audit_failure(app: &App, origin: &kernel::Origin, login: &Login<'_>) -> Result<()> {
+/// A line in the audit log of each account that it could have been; at the last try its owner is told.
+async fn audit_failure(
+    app: &App,
+    origin: &kernel::Origin,
+    login: &Login<'_>,
+    locked_out: bool,
+) -> Result<()> {
     for account in login.accounts() {
         let caller = App::act_for(account.tenant, origin);
         app.db
             .write(&caller, async |tx| {
-                login::audit_failure(&tx, account.user_id).await
+                login::audit_failure(&tx, account.user_id, locked_out).await
             })
             .await?;
     }

@@ -130,7 +130,7 @@ pub async fn callback(
             return Err(no_account().into());
         }
     }
-    let answer = sign_in::<200>(&app, &origin, account, body.delivery).await?;
+    let answer = sign_in::<200>(&app, &origin, account, None, body.delivery).await?;
     Ok(answer.ok_or_else(no_account)?.map(OauthAnswer::from))
 }
 

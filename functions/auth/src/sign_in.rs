@@ -1,28 +1,49 @@
-//! The one way in: whatever proved who somebody is, here the session is opened.
+//! The one way in: whatever proved who somebody is, here it is decided whether that is enough.
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
+use identity::RefreshToken;
 use identity::login::FoundAccount;
-use identity::{RefreshToken, session};
-use kernel::Result;
+use identity::sign_in::{self, Begun, CHALLENGE_LIFETIME, ChallengeToken};
+use kernel::{Code, Error, Result};
+use serde_json::json;
 
-/// Signs in somebody who has proved who they are, by a password or another system's word. `None` when
-/// the user or the company is not active.
+/// Signs in somebody whose first factor was right: a password (with the hash that it was right for),
+/// or another system's word. `None` when the user or the company is not active, or the password is not
+/// the user's any more.
+///
+/// # Errors
+/// 401 `AUTH_2FA_REQUIRED` with a challenge, where a second factor is on: there is no session until
+/// `/v1/auth/login/2fa` was answered.
 pub(crate) async fn sign_in<const STATUS: u16>(
     app: &App,
     origin: &kernel::Origin,
     account: FoundAccount,
+    verified: Option<&str>,
     delivery: Delivery,
 ) -> Result<Option<Delivered<STATUS, SignedInAnswer>>> {
-    let token = RefreshToken::generate()?;
+    let (token, challenge) = (RefreshToken::generate()?, ChallengeToken::generate()?);
     let caller = App::act_for(account.tenant, origin);
-    let opened = app
+    let begun = app
         .db
         .write(&caller, async |tx| {
-            session::sign_in(&tx, account.user_id, &token).await
+            sign_in::begin(&tx, account.user_id, verified, &token, &challenge).await
         })
         .await?;
-    opened
-        .map(|(account, session)| app.signed_in(account, session, &token, delivery))
-        .transpose()
+    match begun {
+        None => Ok(None),
+        Some(Begun::SignedIn(account, session)) => {
+            app.signed_in(*account, session, &token, delivery).map(Some)
+        }
+        Some(Begun::SecondFactor { methods }) => Err(second_factor_required(&challenge, &methods)),
+    }
+}
+
+fn second_factor_required(challenge: &ChallengeToken, methods: &[String]) -> Error {
+    let message = "The password is right; complete the login at /v1/auth/login/2fa.";
+    Error::new(Code::AuthTwoFactorRequired, message).with_details(json!({
+        "challenge_token": challenge.expose(),
+        "methods": methods,
+        "expires_in": CHALLENGE_LIFETIME.as_secs(),
+    }))
 }

@@ -11,6 +11,7 @@ const FORGET_IDEMPOTENCY_KEYS: &str = "SELECT app.forget_idempotency_keys($1)";
 const EXPIRED_AUDIT: &str = "SELECT tenant_id FROM app.tenants_with_expired_audit($1, $2)";
 const DROP_EMPTY_AUDIT_MONTHS: &str = "SELECT app.drop_empty_audit_months($1)";
 const FORGET_WEBHOOK_TRACES: &str = "SELECT app.forget_webhook_traces($1)";
+const FORGET_IDENTITY_TRACES: &str = "SELECT app.forget_identity_traces($1)";
 
 /// Providers repeat a webhook for a week at most; a delivery may be read a month later.
 const WEBHOOK_TRACES_KEPT: SignedDuration = SignedDuration::from_hours(35 * 24);
@@ -26,18 +27,21 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
     let made = app.db.lookup(MAINTAIN_PARTITIONS, &[&now]).await;
     let keys = app.db.lookup(FORGET_IDEMPOTENCY_KEYS, &[&now]).await;
     let traces = app.db.lookup(FORGET_WEBHOOK_TRACES, &[&old]).await;
+    let sign_ins = app.db.lookup(FORGET_IDENTITY_TRACES, &[&now]).await;
     let expired = expire_audit(app, task).await;
     // Each is worth doing though another failed.
-    let (made, keys, traces) = (made?, keys?, traces?);
+    let (made, keys, traces, sign_ins) = (made?, keys?, traces?, sign_ins?);
     let audit_lines = expired?;
     let partitions = made.first().map(|row| row.get::<_, i32>(0));
-    let [keys, traces] = [keys, traces].map(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
+    let [keys, traces, sign_ins] =
+        [keys, traces, sign_ins].map(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
     tracing::info!(
         partitions,
         keys,
         traces,
+        sign_ins,
         audit_lines,
-        "partitions made, keys, traces and audit lines forgotten"
+        "partitions made; keys, traces, sessions, codes and audit lines that are over forgotten"
     );
     Ok(())
 }

@@ -10,6 +10,7 @@ mod oauth;
 mod people;
 mod plan;
 mod queues;
+mod security;
 mod webhooks;
 
 use crate::{Demo, Keys};

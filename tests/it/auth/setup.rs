@@ -21,6 +21,7 @@ use lambda_http::aws_lambda_events::apigw::{
 use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use testkit::TestDb;
 use tower::ServiceExt;
 use web::Web;
 
@@ -39,12 +40,12 @@ pub struct Company {
     clippy::disallowed_methods,
     reason = "tests are told by their environment which AWS to use"
 )]
-fn endpoint() -> String {
+pub fn endpoint() -> String {
     std::env::var("M3_TEST_AWS_ENDPOINT")
         .unwrap_or_else(|_| panic!("M3_TEST_AWS_ENDPOINT is not set; `cargo xtask test` sets it"))
 }
 
-fn cloud(endpoint: &str) -> Cloud {
+pub fn cloud(endpoint: &str) -> Cloud {
     let pairs = [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_REGION", "us-east-1"),
@@ -101,7 +102,16 @@ pub fn tokens() -> Tokens {
 
 impl Company {
     pub async fn new() -> Self {
-        let test = testkit::database::database_with(Clock::fixed(Clock::system().now())).await;
+        Self::on(testkit::database::database_with(Clock::fixed(Clock::system().now())).await).await
+    }
+
+    /// With a database of its own, for what sweeps over all tenants.
+    pub async fn alone() -> Self {
+        let clock = Clock::fixed(Clock::system().now());
+        Self::on(testkit::database::fresh_database_with(true, clock).await).await
+    }
+
+    async fn on(test: TestDb) -> Self {
         let world = World {
             test,
             tenant: TenantId(testkit::unique()),
@@ -199,6 +209,7 @@ pub fn function_with(
         tokens: Arc::new(tokens()),
         guard: Guard::new(&cloud, table, db.sealer().clone(), db.clock().clone(), limits),
         oauth: Oauth::new(providers, &cloud, table, db.sealer().clone(), db.clock().clone()),
+        app_url: "https://app.test".into(),
         cors_origins: Arc::from(["https://app.test".to_owned()]),
         db,
     };

@@ -20,6 +20,7 @@ pub fn samples(demo: &Demo, token: &str) -> Result<Vec<Sample>> {
     lines.extend(super::access::lines(demo)?);
     lines.extend(super::oauth::lines());
     lines.extend(super::approvals::lines(demo)?);
+    lines.extend(super::security::samples(demo)?);
     lines.extend(contacts(demo)?);
     lines.extend(plan::lines(demo)?);
     lines.extend(me());
@@ -44,6 +45,12 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
             | "logout"
             | "oauth-start"
             | "oauth-callback"
+            | "register-super-admin"
+            | "login-2fa"
+            | "verify-email"
+            | "resend-verification"
+            | "forgot-password"
+            | "reset-password"
             | "health"
             | "openapi"
             | "jwks"
@@ -56,7 +63,7 @@ fn sample((function, what, method, target, body, expected): Line<'_>, token: &st
         headers.push(("content-type", "application/json".to_owned()));
     }
     // What makes a sample harmless to repeat; what spends a token has no use for it.
-    if method == "POST" && (signed_in || what == "signup") {
+    if method == "POST" && (signed_in || matches!(what, "signup" | "register-super-admin")) {
         headers.push(("idempotency-key", format!("sample-{name}")));
     }
     let body = (!body.is_null()).then(|| body.to_string());

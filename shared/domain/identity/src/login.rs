@@ -3,12 +3,21 @@
 use crate::Password;
 use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, TenantId, Validator};
+use notifications::notice::{self, Channel, Notice, To};
 use serde_json::json;
 use uuid::Uuid;
 
 const TENANT_NAMED: &str = "SELECT app.tenant_named($1)";
 const CANDIDATES: &str = "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash FROM app.login_candidates($1, $2)";
 const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, NULL, NULL)";
+
+const AUDIT_LOCK_OUT: &str = "SELECT app.audit('auth.locked_out', 'user', $1, NULL, NULL)";
+const OWNER: &str =
+    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
+    WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
+
+/// The scope of a login that names no tenant.
+const ANY_TENANT: &str = "any";
 
 /// What somebody claims.
 #[derive(Debug)]
@@ -50,31 +59,7 @@ impl Credentials {
     /// # Errors
     /// 503 when the database is away.
     pub async fn find(&self, db: &Db) -> Result<Login<'_>> {
-        let named: Option<Uuid> = match &self.tenant {
-            Some(tenant) => db
-                .lookup(TENANT_NAMED, &[tenant])
-                .await?
-                .first()
-                .and_then(|row| row.get(0)),
-            None => None,
-        };
-        // A tenant that is named and does not exist has no accounts, and costs the same look-up.
-        let within = self.tenant.as_ref().map(|_| named.unwrap_or(Uuid::nil()));
-        let rows = db.lookup(CANDIDATES, &[&self.email.normalised, &within]).await?;
-        let candidates = rows.iter().map(|row| Candidate {
-            account: FoundAccount {
-                tenant: TenantId(row.get(0)),
-                user_id: row.get(3),
-            },
-            slug: row.get(1),
-            active: row.get::<_, &str>(2) == "active" && row.get::<_, &str>(4) == "active",
-            password_hash: row.get(5),
-        });
-        let candidates = candidates.collect();
-        let scope = named
-            .map(|id| id.to_string())
-            .or_else(|| self.tenant.clone())
-            .unwrap_or_else(|| "any".to_owned());
+        let (scope, candidates) = candidates(db, &self.email, self.tenant.as_deref()).await?;
         Ok(Login {
             credentials: self,
             scope,
@@ -83,11 +68,93 @@ impl Credentials {
     }
 }
 
+/// Whom somebody asks us to write to.
+#[derive(Debug)]
+pub struct Addressee {
+    pub email: Email,
+    /// The slug or the id of a tenant.
+    tenant: Option<String>,
+}
+
+impl Addressee {
+    /// # Errors
+    /// 422 with the fields that can't be right.
+    pub fn parse(email: &str, tenant: Option<&str>) -> Result<Self> {
+        let mut validator = Validator::default();
+        let parsed = Email::parse(email);
+        if parsed.is_none() {
+            validator.reject("email", "invalid", "This is not an e-mail address.");
+        }
+        let tenant = validator
+            .optional_text("tenant", tenant, 100)
+            .map(|tenant| tenant.to_lowercase());
+        validator.finish()?;
+        let email = parsed.ok_or_else(|| Error::internal("an address was accepted and is none"))?;
+        Ok(Self { email, tenant })
+    }
+
+    /// The active accounts with this address.
+    ///
+    /// # Errors
+    /// 503 when the database is away.
+    pub async fn accounts(&self, db: &Db) -> Result<Vec<FoundAccount>> {
+        let (_, candidates) = candidates(db, &self.email, self.tenant.as_deref()).await?;
+        let active = candidates.iter().filter(|candidate| candidate.active);
+        Ok(active.map(|candidate| candidate.account).collect())
+    }
+}
+
+/// The accounts of an address, in one tenant when it is named; and what guesses at it are counted by.
+async fn candidates(db: &Db, email: &Email, tenant: Option<&str>) -> Result<(String, Vec<Candidate>)> {
+    let named: Option<Uuid> = match tenant {
+        Some(tenant) => db
+            .lookup(TENANT_NAMED, &[&tenant])
+            .await?
+            .first()
+            .and_then(|row| row.get(0)),
+        None => None,
+    };
+    // A tenant that is named and does not exist has no accounts, and costs the same look-up.
+    let within = tenant.map(|_| named.unwrap_or(Uuid::nil()));
+    let rows = db.lookup(CANDIDATES, &[&email.normalised, &within]).await?;
+    let candidates = rows.iter().map(|row| Candidate {
+        account: FoundAccount {
+            tenant: TenantId(row.get(0)),
+            user_id: row.get(3),
+        },
+        slug: row.get(1),
+        active: row.get::<_, &str>(2) == "active" && row.get::<_, &str>(4) == "active",
+        password_hash: row.get(5),
+    });
+    let scope = match (named, tenant) {
+        (Some(id), _) => id.to_string(),
+        (None, Some(unknown)) => unknown.to_owned(),
+        (None, None) => ANY_TENANT.to_owned(),
+    };
+    Ok((scope, candidates.collect()))
+}
+
+/// What guesses at an address in a tenant may have been counted by.
+#[must_use]
+pub fn lock_keys(tenant: TenantId, email_norm: &str) -> [String; 2] {
+    [
+        format!("{tenant}/{email_norm}"),
+        format!("{ANY_TENANT}/{email_norm}"),
+    ]
+}
+
 /// An account that a login named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundAccount {
     pub tenant: TenantId,
     pub user_id: Uuid,
+}
+
+/// An account that a password opens, and the hash that it was right for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    pub account: FoundAccount,
+    pub password_hash: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -119,7 +186,7 @@ impl Login<'_> {
     ///
     /// # Errors
     /// 409 `AUTH_TENANT_REQUIRED` when it opens several.
-    pub fn check(&self) -> Result<Option<FoundAccount>> {
+    pub fn check(&self) -> Result<Option<Verified<'_>>> {
         let password = &self.credentials.password;
         if self.candidates.is_empty() {
             password.verify(None)?;
@@ -133,7 +200,10 @@ impl Login<'_> {
         }
         match opened.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(one.account)),
+            [one] => Ok(Some(Verified {
+                account: one.account,
+                password_hash: one.password_hash.as_deref(),
+            })),
             several => {
                 let slugs: Vec<&str> = several.iter().map(|candidate| candidate.slug.as_str()).collect();
                 let message = "These credentials are right in several companies; repeat with `tenant`.";
@@ -157,10 +227,24 @@ pub fn refused() -> Error {
     )
 }
 
-/// Writes to the account's audit log that somebody failed to log in to it.
+/// Writes to the account's audit log that somebody failed to log in to it, and tells its owner when
+/// that was the last try for now.
 ///
 /// # Errors
 /// As [`Tx::query`].
-pub async fn audit_failure(tx: &Tx, user_id: Uuid) -> Result<()> {
-    tx.execute(AUDIT_FAILURE, &[&user_id]).await.map(drop)
+pub async fn audit_failure(tx: &Tx, user_id: Uuid, locked_out: bool) -> Result<()> {
+    tx.execute(AUDIT_FAILURE, &[&user_id]).await?;
+    if !locked_out {
+        return Ok(());
+    }
+    let owner = tx.query_opt(OWNER, &[&tx.tenant().0, &user_id]).await?;
+    let Some(owner) = owner else { return Ok(()) };
+    tx.execute(AUDIT_LOCK_OUT, &[&user_id]).await?;
+    let to = To {
+        user_id: Some(user_id),
+        channel: Channel::Email,
+        address: owner.get(0),
+        locale: owner.get(1),
+    };
+    notice::send(tx, &to, &Notice::LockedOut).await.map(drop)
 }

@@ -4,7 +4,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use kernel::{Error, Result, Secret, Validator};
 use std::collections::HashSet;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Condvar, LazyLock, Mutex, OnceLock, PoisonError};
 use unicode_normalization::UnicodeNormalization;
 
 const MIN_CHARS: usize = 12;
@@ -18,6 +18,9 @@ const MIN_TELLING_CHARS: usize = 4;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Hashes of one process at once: 38 MiB of a function's 512. Lambda gives an instance one request at
+/// a time, so only servers and tests ever wait here.
+const AT_ONCE: usize = 2;
 
 static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     include_str!("../data/common-passwords.txt")
@@ -67,6 +70,7 @@ impl Password {
     /// # Errors
     /// Internal, when the system has no randomness.
     pub fn hash(&self) -> Result<String> {
+        let _turn = Turn::take();
         let hash = argon2()?
             .hash_password(self.0.expose().as_bytes())
             .map_err(|error| Error::internal(error.to_string()))?;
@@ -77,17 +81,43 @@ impl Password {
     /// user was only invited) the same work is done, so that time does not tell.
     ///
     /// It keeps the thread for as long as the hash takes: a Lambda instance has one request at a
-    /// time, and elsewhere at most one hash for each worker thread is under way.
+    /// time, and elsewhere at most [`AT_ONCE`] are under way.
     ///
     /// # Errors
     /// Internal, when the hash is malformed.
     pub fn verify(&self, hash: Option<&str>) -> Result<bool> {
         let stored = hash.map_or_else(nobodys_hash, |hash| Ok(hash.to_owned()))?;
+        let _turn = Turn::take();
         match argon2()?.verify_password(self.0.expose().as_bytes(), stored.as_str()) {
             Ok(()) => Ok(hash.is_some()),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => Err(Error::internal(error.to_string())),
         }
+    }
+}
+
+/// One of [`AT_ONCE`] places to hash in, until it is dropped. Whoever holds one only computes, so
+/// waiting for it can't be waiting for oneself.
+struct Turn;
+
+static FREE: Mutex<usize> = Mutex::new(AT_ONCE);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = FREED
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
     }
 }
 
@@ -213,6 +243,72 @@ mod tests {
                 .verify(Some(hash))
                 .unwrap()
         );
+    }
+
+    /// RFC 9106, section 5.3.
+    #[test]
+    fn argon2id_agrees_with_the_rfc() {
+        let params = argon2::ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data(argon2::AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let argon2 = Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params).unwrap();
+        let mut tag = [0; 32];
+        argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
+        let expected = [
+            0x0d, 0x64, 0x0d, 0xf5, 0x8d, 0x78, 0x76, 0x6c, 0x08, 0xc0, 0x37, 0xa3, 0x4a, 0x8b, 0x53, 0xc9,
+            0xd0, 0x1e, 0xf0, 0x45, 0x2d, 0x75, 0xb6, 0x5e, 0xb5, 0x25, 0x20, 0xe9, 0x6b, 0x01, 0xe6, 0x59,
+        ];
+        assert_eq!(tag, expected);
+    }
+
+    /// Prints what a hash costs: `cargo nextest run --workspace --release --run-ignored all -E
+    /// 'test(what_a_hash_costs)' --no-capture`. docs/PERFORMANCE.md has the figures.
+    #[test]
+    #[ignore = "measures"]
+    fn what_a_hash_costs() {
+        for (memory_kib, passes) in [
+            (7 * 1024, 5),
+            (12 * 1024, 3),
+            (19 * 1024, 2),
+            (46 * 1024, 1),
+            (64 * 1024, 3),
+        ] {
+            let params = Params::new(memory_kib, passes, LANES, None).unwrap();
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let mut times: Vec<_> = (0..15)
+                .map(|_| {
+                    let began = std::time::Instant::now();
+                    argon2
+                        .hash_password_into(b"violet tram lantern", &[2; 16], &mut [0; 32])
+                        .unwrap();
+                    began.elapsed()
+                })
+                .collect();
+            times.sort();
+            println!(
+                "{memory_kib} KiB, {passes} passes: median {:?}, worst {:?}",
+                times[7], times[14]
+            );
+        }
+    }
+
+    #[test]
+    fn at_most_two_hashes_are_under_way() {
+        let turns: Vec<Turn> = (0..AT_ONCE).map(|_| Turn::take()).collect();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let third = std::thread::spawn(move || {
+            let _turn = Turn::take();
+            sender.send(()).unwrap();
+        });
+        let wait = std::time::Duration::from_millis(100);
+        assert!(receiver.recv_timeout(wait).is_err(), "it waits for a turn");
+        drop(turns);
+        receiver.recv().unwrap();
+        third.join().unwrap();
     }
 
     #[test]

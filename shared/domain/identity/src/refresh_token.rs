@@ -1,11 +1,11 @@
 //! Refresh tokens (S1.6): opaque, kept as a hash, good for 30 days and for one use. The rules of
 //! that use are `app.rotate_refresh_token` in the migrations, because one statement must decide.
 
-use aws_lc_rs::{digest, rand};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use crate::opaque::Opaque;
+use aws_lc_rs::digest;
 use db::{Db, Tx};
 use jiff::SignedDuration;
-use kernel::{Error, Origin, Result, Secret, TenantId};
+use kernel::{Error, Origin, Result, TenantId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -13,16 +13,14 @@ use uuid::Uuid;
 /// How long a refresh token, and the session it keeps alive, lasts without use.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Lets secret scanners and people tell what they found.
 const PREFIX: &str = "m3r_";
-const RANDOM_BYTES: usize = 32;
 
 const OWNER: &str = "SELECT tenant_id, session_id, user_id FROM app.refresh_token_owner($1)";
 const ROTATE: &str = "SELECT outcome, user_id, session_id FROM app.rotate_refresh_token($1, $2, $3, $4, $5)";
 
 /// A refresh token as a client holds it.
 #[derive(Clone, Debug)]
-pub struct RefreshToken(Secret);
+pub struct RefreshToken(Opaque);
 
 /// Whose a refresh token is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +47,13 @@ impl RefreshToken {
     /// # Errors
     /// Internal, when the system has no randomness.
     pub fn generate() -> Result<Self> {
-        let mut bytes = [0; RANDOM_BYTES];
-        rand::fill(&mut bytes).map_err(|_| Error::internal("no randomness"))?;
-        Ok(Self(Secret::new(format!(
-            "{PREFIX}{}",
-            URL_SAFE_NO_PAD.encode(bytes)
-        ))))
+        Opaque::generate(PREFIX).map(Self)
     }
 
     /// `None` for what can't be one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
-        (bytes.len() == RANDOM_BYTES).then(|| Self(Secret::new(text.to_owned())))
+        Opaque::parse(PREFIX, text).map(Self)
     }
 
     /// For the answer to the client, and for nothing else.
@@ -70,11 +62,9 @@ impl RefreshToken {
         self.0.expose()
     }
 
-    /// What is stored: 256 random bits need no salt and no slow hash.
+    /// What is stored.
     pub(crate) fn hash(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA256, self.0.expose().as_bytes())
-            .as_ref()
-            .to_vec()
+        self.0.hash()
     }
 }
 

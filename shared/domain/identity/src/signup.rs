@@ -90,8 +90,7 @@ impl SignupKey {
     }
 }
 
-/// Makes the tenant that the transaction entered, its super admin and a session. `password_hash`
-/// is computed before, to hold no transaction open meanwhile.
+/// As [`make`], and a session.
 ///
 /// # Errors
 /// 409 when the key was used meanwhile: see [`earlier`].
@@ -102,6 +101,18 @@ pub async fn insert(
     key: Option<&SignupKey>,
     token: &RefreshToken,
 ) -> Result<SignedUp> {
+    let user_id = make(tx, signup, password_hash, key).await?;
+    let signed_in = session::sign_in(tx, user_id, token).await?;
+    let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
+    Ok(SignedUp { account, session })
+}
+
+/// Makes the tenant that the transaction entered and its super admin; returns the user's id.
+/// `password_hash` is computed before, to hold no transaction open meanwhile.
+///
+/// # Errors
+/// 409 when the key was used meanwhile: see [`earlier`].
+pub async fn make(tx: &Tx, signup: &Signup, password_hash: &str, key: Option<&SignupKey>) -> Result<Uuid> {
     let user_id = tx.clock().id();
     let tenant = tenant::insert(tx, &signup.tenant_name).await?;
     let about = json!({ "name": tenant.name, "slug": tenant.slug });
@@ -119,9 +130,7 @@ pub async fn insert(
         remember(tx, key, user_id).await?;
     }
     event::publish(tx, "tenant.created", tenant.id, &json!({})).await?;
-    let signed_in = session::sign_in(tx, user_id, token).await?;
-    let (account, session) = signed_in.ok_or_else(|| Error::internal("a new user can't log in"))?;
-    Ok(SignedUp { account, session })
+    Ok(user_id)
 }
 
 /// Notes what the key made: the entered tenant and this user.

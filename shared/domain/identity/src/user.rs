@@ -3,7 +3,7 @@
 use crate::{Tenant, member};
 use db::Tx;
 use jiff::Timestamp;
-use kernel::{Email, Result};
+use kernel::{Email, Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,6 +18,7 @@ const FIND: &str =
         ARRAY(SELECT r.code FROM user_roles ur JOIN roles r ON r.id = ur.role_id
               WHERE ur.tenant_id = $1 AND ur.user_id = $2 ORDER BY r.code)
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2";
+const TAKE: &str = "SELECT id FROM users WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE";
 const PASSWORD_HASH: &str = "SELECT password_hash FROM users WHERE tenant_id = $1 AND id = $2";
 
 /// A user.
@@ -110,4 +111,12 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Option<Account>> {
 pub async fn password_hash(tx: &Tx, id: Uuid) -> Result<Option<String>> {
     let row = tx.query_opt(PASSWORD_HASH, &[&tx.tenant().0, &id]).await?;
     Ok(row.and_then(|row| row.get(0)))
+}
+
+/// Takes the user's row for the transaction. Whatever changes how somebody proves who they are begins
+/// with it, so that two such changes of one user come one after the other and never wait for each other
+/// in a circle.
+pub(crate) async fn take(tx: &Tx, id: Uuid) -> Result<()> {
+    let row = tx.query_opt(TAKE, &[&tx.tenant().0, &id]).await?;
+    row.map(drop).ok_or_else(Error::not_found)
 }

@@ -478,7 +478,8 @@ async fn a_login_finds_the_account_by_slug_by_id_and_alone() {
         let credentials =
             login::Credentials::parse(&account.user.email.to_uppercase(), password, tenant).unwrap();
         let login = credentials.find(db).await.unwrap();
-        (login.check().unwrap(), login.lock_key())
+        let found = login.check().unwrap().map(|verified| verified.account);
+        (found, login.lock_key())
     };
     let (slug, id) = (account.tenant.slug.as_str(), account.tenant.id.to_string());
     let (found, alone) = attempt("violet tram lantern", None).await;

@@ -117,6 +117,14 @@ pub async fn database_with(clock: Clock) -> TestDb {
 /// # Panics
 /// As [`database`].
 pub async fn fresh_database(migrated: bool) -> TestDb {
+    fresh_database_with(migrated, Clock::system()).await
+}
+
+/// As [`fresh_database`], with another clock.
+///
+/// # Panics
+/// As [`database`].
+pub async fn fresh_database_with(migrated: bool, clock: Clock) -> TestDb {
     let server = server();
     let admin = admin_client(&server).await;
     let name = format!("m3_own_{}", Clock::system().id().simple());
@@ -128,7 +136,7 @@ pub async fn fresh_database(migrated: bool) -> TestDb {
         })
         .await;
     }
-    open(&server, name, Clock::system())
+    open(&server, name, clock)
 }
 
 /// A connection as the administrator of `settings`.

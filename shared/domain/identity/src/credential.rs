@@ -1,0 +1,129 @@
+//! New passwords: reset by a link (S1.4), or changed by who knows the old one. Either way everything
+//! that the old one opened ends.
+
+use crate::link::{self, LinkToken};
+use crate::{Password, trail};
+use db::Tx;
+use kernel::{Code, Error, Result, Validator};
+use notifications::notice::{self, Channel, Notice, To};
+use uuid::Uuid;
+
+const HOLDER: &str = "SELECT u.email, u.email_norm, t.name, u.password_hash, coalesce(u.locale, t.locale)
+    FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2";
+const RESET: &str = "WITH spent AS (
+        UPDATE user_links SET used_at = $3
+        WHERE tenant_id = $1 AND purpose = 'reset_password' AND token_hash = $2 AND used_at IS NULL AND expires_at > $3
+        RETURNING user_id, email_norm)
+    UPDATE users u SET password_hash = $4, email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3
+    FROM spent
+    WHERE u.tenant_id = $1 AND u.id = spent.user_id AND u.email_norm = spent.email_norm AND u.status = 'active'
+    RETURNING u.id";
+const CHANGE: &str = "UPDATE users SET password_hash = $4, updated_at = $5
+    WHERE tenant_id = $1 AND id = $2 AND password_hash = $3 RETURNING id";
+const END_SESSIONS: &str = "UPDATE sessions SET revoked_at = $3, revoked_reason = 'revoked'
+    WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND id IS DISTINCT FROM $4";
+const END_CHALLENGES: &str = "DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2";
+const END_LINKS: &str = "DELETE FROM user_links WHERE tenant_id = $1 AND user_id = $2 AND purpose = 'reset_password' AND used_at IS NULL";
+
+/// Who gets a new password, and what it must not be made of.
+#[derive(Debug)]
+pub struct Holder {
+    user_id: Uuid,
+    email: String,
+    email_norm: String,
+    tenant_name: String,
+    password_hash: Option<String>,
+    locale: String,
+}
+
+/// A user of the entered tenant.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn holder(tx: &Tx, user_id: Uuid) -> Result<Option<Holder>> {
+    let row = tx.query_opt(HOLDER, &[&tx.tenant().0, &user_id]).await?;
+    Ok(row.map(|row| Holder {
+        user_id,
+        email: row.get(0),
+        email_norm: row.get(1),
+        tenant_name: row.get(2),
+        password_hash: row.get(3),
+        locale: row.get(4),
+    }))
+}
+
+impl Holder {
+    /// The new password, if it may be one.
+    ///
+    /// # Errors
+    /// 422 for `path`.
+    pub fn choose(&self, path: &str, input: &str) -> Result<Password> {
+        let mut validator = Validator::default();
+        let known = [self.email.as_str(), &self.tenant_name];
+        let password = Password::choose(&mut validator, path, input, &known);
+        validator.finish().map(|()| password)
+    }
+
+    /// The address as it is compared, for the counter of wrong passwords.
+    #[must_use]
+    pub fn email_norm(&self) -> &str {
+        &self.email_norm
+    }
+}
+
+/// Spends a link for a new password. Ends every session and login under way; the address is proved
+/// by the way. `hash` is computed before, to hold no transaction open meanwhile.
+///
+/// # Errors
+/// As [`link::refused`], when the link is over.
+pub async fn reset(tx: &Tx, holder: &Holder, token: &LinkToken, hash: &str) -> Result<()> {
+    let now = tx.clock().now();
+    let spent = tx
+        .query_opt(RESET, &[&tx.tenant().0, &token.hash(), &now, &hash])
+        .await?;
+    if spent.map(|row| row.get::<_, Uuid>(0)) != Some(holder.user_id) {
+        return Err(link::refused());
+    }
+    end_all_but(tx, holder, None).await?;
+    trail::note(tx, holder.user_id, "auth.password_reset", &trail::nothing()).await
+}
+
+/// Replaces the password of the caller, who knows the present one. Ends the caller's other sessions.
+///
+/// # Errors
+/// 401 `AUTH_INVALID_CREDENTIALS` when `current` is not it, or is not it any more; 422 for the new one.
+pub async fn change(tx: &Tx, holder: &Holder, current: &Password, new: &str) -> Result<()> {
+    let old = holder.password_hash.as_deref();
+    if !current.verify(old)? {
+        return Err(wrong_password());
+    }
+    let hash = holder.choose("new_password", new)?.hash()?;
+    let now = tx.clock().now();
+    let changed = tx
+        .query_opt(CHANGE, &[&tx.tenant().0, &holder.user_id, &old, &hash, &now])
+        .await?;
+    changed.ok_or_else(wrong_password)?;
+    end_all_but(tx, holder, tx.caller().session_id()).await?;
+    trail::note(tx, holder.user_id, "auth.password_changed", &trail::nothing()).await
+}
+
+/// The present password was needed, and this is not it.
+#[must_use]
+pub fn wrong_password() -> Error {
+    Error::new(Code::AuthInvalidCredentials, "This is not your present password.")
+}
+
+async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) -> Result<()> {
+    let (tenant, user_id, now) = (tx.tenant().0, holder.user_id, tx.clock().now());
+    tx.execute(END_SESSIONS, &[&tenant, &user_id, &now, &kept])
+        .await?;
+    tx.execute(END_CHALLENGES, &[&tenant, &user_id]).await?;
+    tx.execute(END_LINKS, &[&tenant, &user_id]).await?;
+    let to = To {
+        user_id: Some(user_id),
+        channel: Channel::Email,
+        address: &holder.email,
+        locale: &holder.locale,
+    };
+    notice::send(tx, &to, &Notice::PasswordChanged).await.map(drop)
+}

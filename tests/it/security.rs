@@ -1,0 +1,11 @@
+//! Proving who somebody is: links by mail, second factors, phones, and what a company asks.
+
+mod links;
+mod login_2fa;
+mod password;
+mod phone;
+pub(crate) mod policy;
+mod purge;
+mod register;
+pub(crate) mod setup;
+mod totp;
