@@ -289,3 +289,5 @@ CREATE INDEX webhook_events_unread ON webhook_events (tenant_id, id) WHERE kind 
 CREATE INDEX webhook_event_keys_external ON webhook_event_keys (tenant_id, external_event_id);
 CREATE INDEX signup_keys_user ON signup_keys (tenant_id, user_id);
 GRANT DELETE ON webhook_events, webhook_event_keys, signup_keys TO m3_app;
+-- what somebody said of a request goes with them; what they decided stays
+GRANT UPDATE (comment) ON approval_actions TO m3_app;

@@ -191,6 +191,46 @@ async fn the_description_names_every_endpoint_and_no_other() {
     assert_eq!(declared, described);
 }
 
+/// operations.tsv is written by hand: who may call what changes on purpose, or not at all.
+#[tokio::test]
+async fn the_operations_are_those_that_were_planned_for_whom_they_were_planned() {
+    let stack = Stack::new().await;
+    let declared: BTreeSet<String> = functions(&stack)
+        .await
+        .iter()
+        .flat_map(|(endpoints, _)| endpoints)
+        .chain(webhooks_function::routes().endpoints())
+        .map(|endpoint| {
+            let who = match endpoint.access {
+                Access::Public => "public",
+                Access::SignedIn => "signed-in",
+                Access::Operator => "operator",
+                Access::Permission(permission) | Access::Gated(permission, _) => permission.code(),
+            };
+            let feature = endpoint.access.feature().map_or("-", kernel::Feature::code);
+            [
+                endpoint.function,
+                endpoint.method.as_str(),
+                endpoint.path,
+                who,
+                feature,
+            ]
+            .join("\t")
+        })
+        .collect();
+    let planned: BTreeSet<String> = include_str!("operations.tsv")
+        .lines()
+        .skip(1)
+        .map(str::to_owned)
+        .collect();
+    let missing: Vec<_> = planned.difference(&declared).collect();
+    let unplanned: Vec<_> = declared.difference(&planned).collect();
+    assert!(
+        missing.is_empty() && unplanned.is_empty(),
+        "missing: {missing:#?}\nunplanned: {unplanned:#?}"
+    );
+}
+
 #[test]
 fn every_function_is_deployed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -133,7 +133,9 @@ async fn edges_come_in_pages_and_a_tree_has_its_bound() {
     let (top, spare) = (company.role(&[]).await, company.role(&[]).await);
     // 500 children of one parent, all at the same instant
     let fill = format!(
-        "INSERT INTO roles (id, tenant_id, code, name)
+        "INSERT INTO entitlement_overrides (tenant_id, scope, scope_id, code, created_at, updated_at)
+             VALUES ('{0}', 'tenant', '{0}', 'roles.max', now(), now());
+         INSERT INTO roles (id, tenant_id, code, name)
              SELECT gen_random_uuid(), '{0}', 'bulk' || n, 'Bulk' FROM generate_series(1, 500) n;
          INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at)
              SELECT '{0}', '{1}', r.id, now() FROM roles r WHERE r.tenant_id = '{0}' AND r.code LIKE 'bulk%'",

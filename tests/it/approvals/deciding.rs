@@ -312,7 +312,13 @@ async fn a_role_is_held_through_groups_and_inheritance_too() {
         company.user("sales_manager").await,
         company.user("manager").await,
     );
-    let group = company.group(&[&member]).await;
+    let (group, own_role) = (company.group(&[&member]).await, testkit::unique());
+    company
+        .sql(
+            "INSERT INTO roles (tenant_id, id, code, name) VALUES ($1, $2, 'heir', 'Heir')",
+            own_role,
+        )
+        .await;
     company
         .sql(
             "INSERT INTO group_roles (tenant_id, group_id, role_id, created_at)
@@ -323,9 +329,14 @@ async fn a_role_is_held_through_groups_and_inheritance_too() {
     company
         .sql(
             "INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at)
-                 SELECT $1, p.id, c.id, now() FROM roles p, roles c
-                 WHERE p.code = 'finance_manager' AND c.code = 'inventory_manager' AND p.tenant_id IS NULL
-                   AND c.tenant_id IS NULL AND $2::uuid IS NOT NULL",
+                 SELECT $1, id, $2, now() FROM roles WHERE tenant_id IS NULL AND code = 'finance_manager'",
+            own_role,
+        )
+        .await;
+    company
+        .sql(
+            "INSERT INTO user_roles (tenant_id, user_id, role_id)
+                 SELECT $1, $2, id FROM roles WHERE tenant_id = $1 AND code = 'heir'",
             heir.user_id,
         )
         .await;

@@ -212,3 +212,49 @@ async fn only_who_manages_policies_sees_and_changes_them() {
         .await;
     unverified.expect_code(403, "AUTH_EMAIL_UNVERIFIED");
 }
+
+#[tokio::test]
+async fn the_plan_says_how_many_policies_are_in_force_and_whether_steps_are_parallel() {
+    let company = Company::new().await;
+    let (api, me) = (&company.approvals, &company.admin);
+    let sql = company.world.admin_sql().await;
+    sql.execute(
+        "UPDATE tenant_subscription SET plan_code = 'dev_free' WHERE tenant_id = $1",
+        &[&company.world.tenant.0],
+    )
+    .await
+    .unwrap();
+    let parallel = policy(json!({ "steps": [kind("parallel", role("manager"))] }));
+    let error = api
+        .post(me, POLICIES, &parallel)
+        .await
+        .expect_code(402, "PLAN_REQUIRED");
+    assert_eq!(error["details"]["feature"], "approvals.parallelSteps");
+
+    let plain = |active: bool| policy(json!({ "steps": [role("manager")], "active": active }));
+    let made =
+        futures::future::join_all((0..5).map(|_| async { api.post(me, POLICIES, &plain(true)).await })).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!(
+        (taken.len(), refused.len()),
+        (2, 3),
+        "exactly as many as the plan has"
+    );
+    for answer in refused {
+        let error = answer.expect_code(422, "LIMIT_REACHED");
+        assert_eq!(
+            (&error["details"]["key"], &error["details"]["limit"]),
+            (&json!("approvals.policies.max"), &json!(2))
+        );
+    }
+    // one that is not in force counts for nothing, until it is
+    let idle = id(&api.post(me, POLICIES, &plain(false)).await.expect(201));
+    let path = format!("{POLICIES}/{idle}");
+    let turn_on = json!({ "active": true });
+    api.json(me, "PATCH", &path, &[], &turn_on)
+        .await
+        .expect_code(422, "LIMIT_REACHED");
+    let gone = id(&taken.into_iter().next().unwrap().json());
+    api.delete(me, &format!("{POLICIES}/{gone}")).await.expect(204);
+    api.json(me, "PATCH", &path, &[], &turn_on).await.expect(200);
+}

@@ -68,7 +68,7 @@ async fn a_suspended_user_is_out_at_the_next_request_and_comes_back() {
     let sql = office.world.admin_sql().await;
     let inbox: i64 = sql
         .query_one(
-            "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND channel = 'inbox'",
+            "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1",
             &[&office.world.tenant.0],
         )
         .await

@@ -174,30 +174,6 @@ async fn nobody_hands_out_what_they_do_not_hold() {
         .await
         .unwrap();
     invite(&inviter, json!({ "role_ids": [role] })).await.expect(201);
-    let system: uuid::Uuid = sql
-        .query_one(
-            "SELECT id FROM roles WHERE tenant_id IS NULL AND code = 'super_admin'",
-            &[],
-        )
-        .await
-        .unwrap()
-        .get(0);
-    let plain = testkit::unique();
-    sql.execute(
-        "INSERT INTO roles (id, tenant_id, code, name) VALUES ($1, $2, 'plain', 'Plain')",
-        &[&plain, &tenant],
-    )
-    .await
-    .unwrap();
-    sql.execute("INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at) VALUES ($1, $2, $3, now())", &[&tenant, &system, &plain])
-        .await
-        .unwrap();
-    invite(&admin, json!({ "role_ids": [plain] }))
-        .await
-        .expect_code(403, "FORBIDDEN");
-    invite(&office.me, json!({ "role_ids": [plain] }))
-        .await
-        .expect(201);
 }
 
 #[tokio::test]

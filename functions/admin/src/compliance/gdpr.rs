@@ -169,6 +169,8 @@ async fn erase_contact(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) ->
 async fn erase_user(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) -> Result<()> {
     let name = identity::gdpr::lock(tx, id, traces).await?;
     check(confirm, &name, id)?;
+    notifications::gdpr::empty_inbox(tx, id).await?;
+    approvals::gdpr::erase(tx, id, traces).await?;
     identity::gdpr::erase(tx, id).await
 }
 
@@ -195,6 +197,12 @@ enum Source {
     Roles,
     Groups,
     ApiKeys,
+    Invites,
+    Identities,
+    PhoneVerifications,
+    Preferences,
+    Inbox,
+    Decisions,
     Deliveries,
     AuditLines,
 }
@@ -215,6 +223,12 @@ fn sources(person: Person) -> &'static [(&'static str, Source)] {
             ("roles.json", Source::Roles),
             ("groups.json", Source::Groups),
             ("api_keys.json", Source::ApiKeys),
+            ("invites.json", Source::Invites),
+            ("identities.json", Source::Identities),
+            ("phone_verifications.json", Source::PhoneVerifications),
+            ("preferences.json", Source::Preferences),
+            ("inbox.json", Source::Inbox),
+            ("decisions.json", Source::Decisions),
             ("deliveries.json", Source::Deliveries),
             ("audit.json", Source::AuditLines),
         ],
@@ -289,6 +303,12 @@ async fn read(
         (Source::Roles, _) => identity::gdpr::roles(tx, id, after).await,
         (Source::Groups, _) => identity::gdpr::groups(tx, id, after).await,
         (Source::ApiKeys, _) => identity::gdpr::api_keys(tx, id, after).await,
+        (Source::Invites, _) => identity::gdpr::invites(tx, id, after).await,
+        (Source::Identities, _) => identity::gdpr::identities(tx, id, after).await,
+        (Source::PhoneVerifications, _) => identity::gdpr::phone_verifications(tx, id, after).await,
+        (Source::Preferences, _) => identity::gdpr::preferences(tx, id, after).await,
+        (Source::Inbox, _) => notifications::gdpr::inbox(tx, id, after).await,
+        (Source::Decisions, _) => approvals::gdpr::decisions(tx, id, after).await,
         (Source::Deliveries, _) => notifications::gdpr::deliveries(tx, person, after).await,
         (Source::AuditLines, _) => gdpr::lines(tx, entities, person.user_id(), after).await,
     }

@@ -23,6 +23,7 @@ pub mod condition;
 pub mod decision;
 mod facts;
 mod gate;
+pub mod gdpr;
 pub mod policy;
 mod progress;
 pub mod request;

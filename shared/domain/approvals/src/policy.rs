@@ -3,11 +3,11 @@
 use crate::command::ACTIONS;
 use crate::condition::Condition;
 use crate::facts::Facts;
-use crate::step::{self, Approver, CreateStep, Step};
+use crate::step::{self, Approver, CreateStep, Kind, Step};
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Error, Page, PageRequest, Patch, Result, Validator};
+use kernel::{Error, Feature, Limit, Page, PageRequest, Patch, Result, Validator};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -264,9 +264,22 @@ pub async fn insert(tx: &Tx, new: NewPolicy) -> Result<Policy> {
         created_at: now,
         updated_at: now,
     };
+    within_plan(tx, None, &policy).await?;
     write(tx, INSERT, &policy).await?;
     insert_steps(tx, &policy, &approvers).await?;
     Ok(policy)
+}
+
+/// Counts policies in force against the plan, and lets only a plan that has them have parallel steps.
+async fn within_plan(tx: &Tx, before: Option<&Policy>, policy: &Policy) -> Result<()> {
+    if policy.steps.iter().any(|step| step.kind == Kind::Parallel) {
+        entitlements::require_feature(tx, Feature::ApprovalsParallelSteps).await?;
+    }
+    match (before.is_some_and(|before| before.active), policy.active) {
+        (false, true) => entitlements::consume(tx, Limit::ApprovalsPoliciesMax, 1).await,
+        (true, false) => entitlements::release(tx, Limit::ApprovalsPoliciesMax, 1).await,
+        _ => Ok(()),
+    }
 }
 
 /// Writes a changed policy, as [`UpdatePolicy::apply`] made it from `before`, which
@@ -275,6 +288,7 @@ pub async fn insert(tx: &Tx, new: NewPolicy) -> Result<Policy> {
 /// # Errors
 /// As [`insert`].
 pub async fn update(tx: &Tx, before: &Policy, policy: &Policy) -> Result<()> {
+    within_plan(tx, Some(before), policy).await?;
     if policy.steps != before.steps {
         let approvers = step::resolve(tx, &policy.steps).await?;
         tx.execute(DELETE_STEPS, &[&tx.tenant().0, &policy.id]).await?;
@@ -366,7 +380,11 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<bool> {
     let archived = tx
         .query_opt(ARCHIVE, &[&tx.tenant().0, &id, &tx.clock().now()])
         .await?;
-    Ok(archived.ok_or_else(Error::not_found)?.get(0))
+    let was_active = archived.ok_or_else(Error::not_found)?.get(0);
+    if was_active {
+        entitlements::release(tx, Limit::ApprovalsPoliciesMax, 1).await?;
+    }
+    Ok(was_active)
 }
 
 /// Every policy in force for an action, step by step, the oldest policy first.

@@ -33,12 +33,44 @@ const GROUPS: &str =
 const API_KEYS: &str = "SELECT k.id, to_jsonb(k) - '{tenant_id,secret_hash}'::text[] AS data FROM api_keys k
     WHERE k.tenant_id = $1 AND k.created_by = $2 AND k.id > $3 ORDER BY k.id LIMIT $4";
 
+const INVITES: &str = "SELECT i.id, to_jsonb(i) - '{tenant_id,token_hash}'::text[] AS data FROM invites i
+    WHERE i.tenant_id = $1 AND i.user_id = $2 AND i.id > $3 ORDER BY i.id LIMIT $4";
+
+const IDENTITIES: &str =
+    "SELECT i.id, to_jsonb(i) - '{tenant_id,subject_hash}'::text[] AS data FROM user_identities i
+    WHERE i.tenant_id = $1 AND i.user_id = $2 AND i.id > $3 ORDER BY i.id LIMIT $4";
+
+const PHONES: &str = "SELECT p.id, to_jsonb(p) - '{tenant_id,phone_sealed,phone_hash,code_hash}'::text[] AS data FROM phone_verifications p
+    WHERE p.tenant_id = $1 AND p.user_id = $2 AND p.id > $3 ORDER BY p.id LIMIT $4";
+
+const PREFERENCES: &str =
+    "SELECT p.user_id AS id, to_jsonb(p) - 'tenant_id' AS data FROM notification_preferences p
+    WHERE p.tenant_id = $1 AND p.user_id = $2 AND p.user_id > $3 ORDER BY p.user_id LIMIT $4";
+
 const FORGET_ACCESS: &str = "WITH sessions AS (
         DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2
     ), roles AS (
         DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2
     ), groups AS (
         DELETE FROM group_members WHERE tenant_id = $1 AND user_id = $2
+    ), names AS (
+        DELETE FROM user_names WHERE tenant_id = $1 AND user_id = $2
+    ), invites AS (
+        DELETE FROM invites WHERE tenant_id = $1 AND user_id = $2
+    ), preferences AS (
+        DELETE FROM notification_preferences WHERE tenant_id = $1 AND user_id = $2
+    ), identities AS (
+        DELETE FROM user_identities WHERE tenant_id = $1 AND user_id = $2
+    ), links AS (
+        DELETE FROM user_links WHERE tenant_id = $1 AND user_id = $2
+    ), secrets AS (
+        DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2
+    ), codes AS (
+        DELETE FROM backup_codes WHERE tenant_id = $1 AND user_id = $2
+    ), challenges AS (
+        DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2
+    ), phones AS (
+        DELETE FROM phone_verifications WHERE tenant_id = $1 AND user_id = $2
     ), keys AS (
         DELETE FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2
     )
@@ -46,7 +78,7 @@ const FORGET_ACCESS: &str = "WITH sessions AS (
 
 const ANONYMISE: &str = "UPDATE users SET email = $3, email_norm = $3, full_name = $4, password_hash = NULL,
         status = 'deactivated', email_verified_at = NULL, last_login_at = NULL, locale = NULL, timezone = NULL,
-        manager_user_id = NULL, phone_sealed = NULL, phone_hash = NULL, phone_masked = NULL, phone_verified_at = NULL,
+        manager_user_id = NULL, avatar_url = NULL, job_title_id = NULL, department_id = NULL, phone_sealed = NULL, phone_hash = NULL, phone_masked = NULL, phone_verified_at = NULL,
         twofa_methods = DEFAULT, erased_at = coalesce(erased_at, $5), updated_at = $5
     WHERE tenant_id = $1 AND id = $2";
 
@@ -106,6 +138,26 @@ pub async fn groups(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
 /// The API keys that the user made.
 pub async fn api_keys(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
     page(tx, API_KEYS, id, after).await
+}
+
+/// How the user was invited.
+pub async fn invites(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, INVITES, id, after).await
+}
+
+/// The accounts elsewhere that the user signs in with.
+pub async fn identities(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, IDENTITIES, id, after).await
+}
+
+/// The phones that the user set out to verify.
+pub async fn phone_verifications(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, PHONES, id, after).await
+}
+
+/// How the user wants to be told of things.
+pub async fn preferences(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, PREFERENCES, id, after).await
 }
 
 async fn page(tx: &Tx, sql: &str, id: Uuid, after: Uuid) -> Result<Vec<Record>> {

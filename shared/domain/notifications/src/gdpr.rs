@@ -29,6 +29,10 @@ const EMPTY: &str = "WITH found AS (
 
 const FORGET_REPORTS: &str = "DELETE FROM delivery_reports WHERE tenant_id = $1 AND provider = ANY ($3) AND provider_message_id = ANY ($2)";
 
+const INBOX: &str = "SELECT m.id, to_jsonb(m) - '{tenant_id,title_sealed,body_sealed}'::text[] AS data, m.title_sealed, m.body_sealed
+    FROM inbox_messages m WHERE m.tenant_id = $1 AND m.user_id = $2 AND m.id > $3 ORDER BY m.id LIMIT $4";
+const EMPTY_INBOX: &str = "DELETE FROM inbox_messages WHERE tenant_id = $1 AND user_id = $2";
+
 const PROVIDERS: [&str; 5] = ["meta", "twilio", "infobip", "brevo", "devstub"];
 
 /// Deliveries to the person, with what they said where that is still kept.
@@ -57,6 +61,34 @@ pub async fn empty(tx: &Tx, person: Person, traces: &mut Traces) -> Result<()> {
         .provider_messages
         .extend(rows.iter().map(|row| row.get::<_, String>(0)));
     Ok(())
+}
+
+/// What lies in a user's inbox.
+pub async fn inbox(tx: &Tx, user_id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    let rows = tx
+        .query(INBOX, &[&tx.tenant().0, &user_id, &after, &PAGE])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let mut data: Value = row.get("data");
+            for field in ["title", "body"] {
+                let column = format!("{field}_sealed");
+                let context = crate::inbox::context(tx, field);
+                data[field] = tx.sealer().open_text(&context, row.get(column.as_str()))?.into();
+            }
+            Ok(Record {
+                id: row.get("id"),
+                data,
+            })
+        })
+        .collect()
+}
+
+/// Empties a user's inbox.
+pub async fn empty_inbox(tx: &Tx, user_id: Uuid) -> Result<()> {
+    tx.execute(EMPTY_INBOX, &[&tx.tenant().0, &user_id])
+        .await
+        .map(drop)
 }
 
 /// Forgets what providers reported of the person's messages.

@@ -76,6 +76,6 @@ pub async fn list(tx: &Tx, user_id: Uuid) -> Result<Vec<InboxMessage>> {
         .collect()
 }
 
-fn context(tx: &Tx, field: &str) -> String {
+pub(crate) fn context(tx: &Tx, field: &str) -> String {
     format!("{}/inbox_messages.{field}", tx.tenant())
 }
