@@ -86,11 +86,12 @@ fn body(endpoint: &Endpoint) -> serde_json::Value {
 fn query(endpoint: &Endpoint) -> String {
     match (endpoint.method.as_str(), endpoint.path) {
         (_, "/v1/admin/entitlements/overrides/group") => format!("?group_id={}", testkit::unique()),
-        (_, "/v1/admin/entitlements/overrides/user") => format!("?user_id={}", testkit::unique()),
         ("DELETE", "/v1/admin/roles/hierarchy") => {
             format!("?parent_role_id={0}&child_role_id={0}", testkit::unique())
         }
-        ("DELETE", "/v1/admin/groups/{id}/members") => format!("?user_id={}", testkit::unique()),
+        (_, "/v1/admin/entitlements/overrides/user") | ("DELETE", "/v1/admin/groups/{id}/members") => {
+            format!("?user_id={}", testkit::unique())
+        }
         _ => String::new(),
     }
 }

@@ -189,10 +189,11 @@ impl Notice {
 /// # Errors
 /// Internal, when an inbox notice names no user; else as the database fails.
 pub async fn send(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
-    let id = deliver(tx, to, notice).await?;
+    // Boxed: whoever tells somebody of something would carry all of this in their own future.
+    let id = Box::pin(deliver(tx, to, notice)).await?;
     let by_phone = matches!(to.channel, Channel::Sms | Channel::Whatsapp);
     if let (Notice::Otp { .. }, Some(user_id), true) = (notice, to.user_id, by_phone) {
-        mirror(tx, to, user_id).await?;
+        Box::pin(mirror(tx, to, user_id)).await?;
     }
     Ok(id)
 }
