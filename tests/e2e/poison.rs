@@ -22,13 +22,14 @@ async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
         stack.queue_url(&format!("{QUEUE}-dlq")).await,
     );
     let ids: Vec<String> = (0..10).map(|_| wamid()).collect();
-    // The body of the tenth is too large for the queue, and not in the bucket yet.
+    // The body of the tenth was too large for the queue, and what lies in the bucket is too large for anybody.
     let (last, key) = (&ids[9], format!("webhooks/meta/{}", Clock::system().id()));
 
     // Five attempts at the usual pace take a quarter of an hour.
     let usual = visibility(&stack, &url).await;
     set_visibility(&stack, &url, "1").await;
     let dying = async {
+        put_object(&stack, &key, vec![b' '; 7 << 20]).await;
         let poison = send_ten(&tenant, &url, &ids, &key).await;
         for id in &ids[..9] {
             tenant.received(id).await;

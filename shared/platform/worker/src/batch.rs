@@ -14,8 +14,9 @@ use std::panic::AssertUnwindSafe;
 use telemetry::{Metrics, Unit};
 use tracing::{Instrument, Span, field};
 
-/// Records worked on at once.
-const CONCURRENCY: usize = 10;
+/// Records worked on at once: as many as a process has connections to the database. More would wait
+/// for one, and records of one tenant, which take turns at its audit chain, for longer than they may.
+const CONCURRENCY: usize = 4;
 
 /// What became of a record.
 enum Outcome {
