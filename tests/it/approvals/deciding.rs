@@ -496,3 +496,30 @@ async fn a_comment_has_its_bounds_and_a_body_no_other_field() {
     }
     assert_eq!(company.request(&request).await["actions"], json!([]));
 }
+
+#[tokio::test]
+async fn who_wants_no_mail_or_is_not_to_be_disturbed_finds_the_request_in_the_inbox() {
+    let company = Company::gated(json!([role("finance_manager")])).await;
+    let (told, silent, away) = (
+        company.user("finance_manager").await,
+        company.user("finance_manager").await,
+        company.user("finance_manager").await,
+    );
+    let prefer = "INSERT INTO notification_preferences (tenant_id, user_id, prefs, updated_at) VALUES ($1, $2, $3, now())";
+    let admin = company.world.admin_sql().await;
+    for (user, prefs) in [
+        (&silent, json!({ "transactional_email": false })),
+        (&away, json!({ "dnd_until": "2999-01-01T00:00:00Z" })),
+        (&told, json!({ "dnd_until": "2020-01-01T00:00:00Z" })),
+    ] {
+        let params: [&(dyn db::ToSql + Sync); 3] = [&company.world.tenant.0, &user.user_id, &prefs];
+        admin.execute(prefer, &params).await.unwrap();
+    }
+    let asking = company.user("manager").await;
+    company.ask(&asking).await;
+    let mails = company.mails().await;
+    let mailed = |user| mails.iter().filter(|mail| mail.to == email(user)).count();
+    assert_eq!((mailed(&told), mailed(&silent), mailed(&away)), (1, 0, 0));
+    let inbox = "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1 AND kind = 'approval_requested'";
+    assert_eq!(company.count(inbox).await, 3);
+}

@@ -1,4 +1,4 @@
-//! Who hears of a request (S3A.8): in the inbox, and by e-mail.
+//! Who hears of a request (S3A.8): in the inbox, and by e-mail unless they asked for none.
 
 use db::Tx;
 use futures::future::try_join_all;
@@ -10,8 +10,11 @@ use uuid::Uuid;
 /// The most people that one notice goes to; more may decide, and find the request in their list.
 const AT_MOST: i64 = 100;
 
-const PEOPLE: &str = "SELECT u.id, u.email, coalesce(u.locale, t.locale) AS locale
+const PEOPLE: &str = "SELECT u.id, u.email, coalesce(u.locale, t.locale) AS locale,
+            coalesce((p.prefs ->> 'transactional_email')::boolean, true)
+            AND coalesce((p.prefs ->> 'dnd_until')::timestamptz <= $4, true) AS by_email
      FROM users u JOIN tenants t ON t.id = u.tenant_id
+     LEFT JOIN notification_preferences p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
      WHERE u.tenant_id = $1 AND u.id = ANY ($2) AND u.status = 'active' ORDER BY u.id LIMIT $3";
 
 /// Where a request is opened.
@@ -25,7 +28,9 @@ pub(crate) async fn all(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Not
     if users.is_empty() {
         return Ok(());
     }
-    let people = tx.query(PEOPLE, &[&tx.tenant().0, &users, &AT_MOST]).await?;
+    let people = tx
+        .query(PEOPLE, &[&tx.tenant().0, &users, &AT_MOST, &tx.clock().now()])
+        .await?;
     let to: Vec<To<'_>> = people
         .iter()
         .flat_map(|person| {
@@ -35,7 +40,10 @@ pub(crate) async fn all(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Not
                 address,
                 locale: person.get("locale"),
             };
-            [to(Channel::Inbox, ""), to(Channel::Email, person.get("email"))]
+            let mail = person
+                .get::<_, bool>("by_email")
+                .then(|| to(Channel::Email, person.get("email")));
+            std::iter::once(to(Channel::Inbox, "")).chain(mail)
         })
         .collect();
     try_join_all(to.iter().map(|to| notice::send(tx, to, notice)))

@@ -1,5 +1,6 @@
 //! Handing out rights: nobody gives what they do not hold (S12, and the abuse cases of issue 3).
 
+use crate::access;
 use db::Tx;
 use kernel::{Actor, Code, Error, Permission, Result};
 use serde_json::json;
@@ -49,7 +50,7 @@ const CHECK: &str = "WITH RECURSIVE named AS (
            (SELECT count(*) FROM roles r WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND r.id = ANY ($2)) AS by_id,
            (SELECT count(DISTINCT r.code) FROM roles r WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND r.code = ANY ($3)) AS by_code,
            (SELECT count(*) FROM groups g WHERE g.tenant_id = $1 AND g.id = ANY ($4)) AS groups,
-           (SELECT min(permission_code) FROM needed WHERE permission_code NOT IN (SELECT permission_code FROM may)) AS missing,
+           ARRAY(SELECT permission_code FROM needed EXCEPT SELECT permission_code FROM may ORDER BY 1) AS missing,
            EXISTS (SELECT FROM given JOIN roles r ON r.id = given.id WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS gives_all,
            EXISTS (SELECT FROM held JOIN roles r ON r.id = held.role_id WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS holds_all";
 
@@ -59,7 +60,7 @@ const CHECK: &str = "WITH RECURSIVE named AS (
 /// key holds its scopes; our own functions act for who runs the system and hold everything.
 ///
 /// # Errors
-/// 404 for a role or group that the company does not have, 403 with the first permission that is
+/// 404 for a role or group that the company does not have, 403 with the permissions that are
 /// missing, 422 for too many.
 pub async fn may_hand_out(tx: &Tx, grants: &Grants, also: &[Permission]) -> Result<Granted> {
     let role_ids = unique(&grants.role_ids);
@@ -105,13 +106,15 @@ pub async fn may_hand_out(tx: &Tx, grants: &Grants, also: &[Permission]) -> Resu
                 "Only a super admin makes another one.",
             ));
         }
-        if let Some(missing) = row.get::<_, Option<String>>("missing") {
-            return Err(Error::new(
-                Code::Forbidden,
-                "You can't hand out permissions that you do not hold yourself.",
-            )
-            .with_details(json!({ "permission": missing })));
+        let missing: Vec<String> = row.get("missing");
+        if let Some(needed) = also
+            .iter()
+            .find(|code| missing.iter().any(|lacks| lacks == *code))
+        {
+            let message = "You do not have the permission that this needs.";
+            return Err(Error::new(Code::Forbidden, message).with_details(json!({ "permission": needed })));
         }
+        access::refuse_lacking(tx, &missing)?;
     }
     Ok(Granted {
         role_ids: row.get("role_ids"),

@@ -52,6 +52,9 @@ pub struct Preferences {
     pub email_on_whatsapp: bool,
     /// Whatever goes out is also in the inbox.
     pub inbox_on_all: bool,
+    /// What the inbox tells of work that waits (approvals, …) comes by e-mail, too. Security messages
+    /// always do.
+    pub transactional_email: bool,
     pub marketing_email_opt_in: bool,
     pub marketing_sms_opt_in: bool,
     pub marketing_whatsapp_opt_in: bool,
@@ -69,6 +72,7 @@ impl Default for Preferences {
             email_on_sms: true,
             email_on_whatsapp: true,
             inbox_on_all: true,
+            transactional_email: true,
             marketing_email_opt_in: false,
             marketing_sms_opt_in: false,
             marketing_whatsapp_opt_in: false,
