@@ -2,6 +2,7 @@
 //! above the handlers. `--check` fails instead when the file is not what it would write.
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta};
@@ -9,7 +10,7 @@ use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta};
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let comments = handler_comments(&root.join("functions"))?;
-    let document = web::document()
+    let mut document = web::document()
         .with(admin_function::routes())
         .with(approvals_function::routes())
         .with(auth_function::routes())
@@ -18,6 +19,7 @@ fn main() -> Result<()> {
         .with(messaging_function::routes())
         .with(webhooks_function::routes())
         .finish(|handler| comments.get(handler).cloned());
+    add_examples(&mut document)?;
     let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
     let file = root.join("openapi.json");
     if std::env::args().any(|argument| argument == "--check") {
@@ -26,6 +28,21 @@ fn main() -> Result<()> {
         }
     } else {
         std::fs::write(&file, text)?;
+    }
+    Ok(())
+}
+
+/// Shows with every body what the sample event of its endpoint sends.
+fn add_examples(document: &mut Value) -> Result<()> {
+    let samples = demo::samples::all()?;
+    let paths = document["paths"].as_object_mut().context("paths")?;
+    for (path, operations) in paths {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            let body = operation.pointer_mut("/requestBody/content/application~1json");
+            let Some(body) = body else { continue };
+            body["example"] = demo::samples::example(&samples, method, path)
+                .with_context(|| format!("no sample in infra/demo sends a body to {method} {path}"))?;
+        }
     }
     Ok(())
 }

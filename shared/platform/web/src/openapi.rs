@@ -9,7 +9,7 @@ use axum::extract::FromRef;
 use serde_json::{Value, json};
 
 /// The document being put together, function by function.
-pub struct Document(OpenApi);
+pub struct Document(Value);
 
 /// An empty document.
 #[must_use]
@@ -17,7 +17,10 @@ pub fn document() -> Document {
     let mut api = OpenApi::default();
     api.info.title = "M3CoreCRM".to_owned();
     api.info.version = "1".to_owned();
-    Document(api)
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    document["paths"] = json!({});
+    document["components"] = json!({ "schemas": {} });
+    Document(document)
 }
 
 impl Document {
@@ -30,14 +33,50 @@ impl Document {
         // Finishing a router resets these.
         aide::generate::infer_responses(true);
         aide::generate::extract_schemas(true);
-        drop(routes.into_described().finish_api(&mut self.0));
+        let function = routes.function();
+        let mut api = OpenApi::default();
+        drop(routes.into_described().finish_api(&mut api));
+        self.merge(function, serde_json::to_value(&api).unwrap_or_default());
         self
+    }
+
+    /// Two functions may call different things alike: the later one's gets its function's name.
+    fn merge(&mut self, function: &str, part: Value) {
+        let schemas = part["components"]["schemas"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        let known = self.0["components"]["schemas"].clone();
+        let mut text = part.to_string();
+        for name in schemas
+            .iter()
+            .filter(|(name, schema)| known.get(*name).is_some_and(|other| other != *schema))
+            .map(|(name, _)| name)
+        {
+            text = text.replace(
+                &format!("\"#/components/schemas/{name}\""),
+                &format!("\"#/components/schemas/{}\"", renamed(function, name)),
+            );
+        }
+        let part: Value = serde_json::from_str(&text).unwrap_or_default();
+        for (path, item) in part["paths"].as_object().into_iter().flatten() {
+            self.0["paths"][path] = item.clone();
+        }
+        for (name, schema) in part["components"]["schemas"].as_object().into_iter().flatten() {
+            let taken = known.get(name).is_some_and(|other| *other != schemas[name]);
+            let name = if taken {
+                renamed(function, name)
+            } else {
+                name.clone()
+            };
+            self.0["components"]["schemas"][&name] = schema.clone();
+        }
     }
 
     /// The finished document. `describe` gives the text of a handler from its path in the source.
     #[must_use]
     pub fn finish(self, describe: impl Fn(&str) -> Option<String>) -> Value {
-        let mut document = serde_json::to_value(&self.0).unwrap_or_default();
+        let mut document = self.0;
         document["components"]["schemas"]["Problem"] = problem_schema();
         document["components"]["securitySchemes"]["bearer"] = json!({
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -64,6 +103,11 @@ impl Document {
         }
         document
     }
+}
+
+fn renamed(function: &str, name: &str) -> String {
+    let (first, rest) = function.split_at(1);
+    format!("{}{}{name}", first.to_uppercase(), rest.replace('-', ""))
 }
 
 /// What an endpoint says of itself in the document.
@@ -139,4 +183,35 @@ fn problem_schema() -> Value {
             },
         }},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_may_call_different_things_alike() {
+        let part = |path: &str, schema: Value| {
+            json!({
+                "paths": { path: { "get": { "schema": { "$ref": "#/components/schemas/State" } } } },
+                "components": { "schemas": { "State": schema, "Page": { "type": "object" } } },
+            })
+        };
+        let mut document = document();
+        document.merge("deals", part("/deals", json!({ "enum": ["open"] })));
+        document.merge("webhook-log", part("/log", json!({ "enum": ["kept"] })));
+        let merged = document.finish(|_| None);
+        let schemas = &merged["components"]["schemas"];
+        assert_eq!(schemas["State"], json!({ "enum": ["open"] }));
+        assert_eq!(schemas["WebhooklogState"], json!({ "enum": ["kept"] }));
+        assert_eq!(schemas["Page"], json!({ "type": "object" }));
+        assert_eq!(
+            merged["paths"]["/log"]["get"]["schema"]["$ref"],
+            "#/components/schemas/WebhooklogState"
+        );
+        assert_eq!(
+            merged["paths"]["/deals"]["get"]["schema"]["$ref"],
+            "#/components/schemas/State"
+        );
+    }
 }

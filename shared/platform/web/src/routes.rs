@@ -133,6 +133,10 @@ where
         serve::surround(self.function, self.router, state)
     }
 
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
     pub(crate) fn into_described(self) -> ApiRouter<S> {
         self.described
             .into_iter()
