@@ -217,9 +217,9 @@ pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Runs the developer's tool.
+/// Runs the developer's tool; returns what it printed.
 #[track_caller]
-pub fn xtask(arguments: &[&str]) {
+pub fn xtask(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
     let output = command
         .arg("xtask")
@@ -229,6 +229,7 @@ pub fn xtask(arguments: &[&str]) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo xtask {arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Text that no other run of these tests has.

@@ -4,10 +4,12 @@
 use crate::login::FoundAccount;
 use crate::opaque::Opaque;
 use crate::trail;
+use audit::log;
 use db::{Db, Tx};
 use jiff::SignedDuration;
 use kernel::{Error, Result, TenantId};
 use notifications::notice::{self, Channel, Notice, To};
+use serde_json::json;
 use uuid::Uuid;
 
 const PREFIX: &str = "m3l_";
@@ -133,6 +135,9 @@ pub async fn send(
         locale: row.get(1),
     };
     notice::send(tx, &to, &purpose.notice(app_url, token)).await?;
+    // Not the user's doing: anybody may ask for a link to be sent to an address.
+    let about = json!({ "purpose": code });
+    log::record(tx, "user.linkSent", "user", Some(user_id), &about).await?;
     Ok(true)
 }
 

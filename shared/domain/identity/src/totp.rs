@@ -3,7 +3,7 @@
 //! and each code once.
 
 use crate::method::{self, Method};
-use crate::{otp, user};
+use crate::{otp, trail, user};
 use aws_lc_rs::rand;
 use db::Tx;
 use kernel::{Code, Error, Result};
@@ -65,6 +65,7 @@ pub async fn set_up(tx: &Tx, user_id: Uuid) -> Result<Setup> {
         )
     };
     let email: String = row.ok_or_else(in_use)?.get(0);
+    trail::note(tx, user_id, "twofa.setup_started", &trail::nothing()).await?;
     let totp = totp(secret.to_vec(), &email)?;
     let otpauth_url = totp
         .to_url()
