@@ -254,3 +254,34 @@ async fn the_inviter_hears_of_it() {
         .expect(200);
     assert_eq!(office.mails(&own).await.len(), 1);
 }
+
+#[tokio::test]
+async fn of_parallel_invitations_exactly_as_many_go_out_as_there_are_seats() {
+    let office = Office::new().await;
+    let sql = office.world.admin_sql().await;
+    let seats =
+        "UPDATE entitlement_overrides SET limit_value = 5 WHERE tenant_id = $1 AND code = 'users.max'";
+    assert_eq!(sql.execute(seats, &[&office.world.tenant.0]).await.unwrap(), 1);
+    // One is the super admin's.
+    let invite = async || {
+        let body = json!({ "email": address(), "roles": ["staff"] });
+        office.api.post(&office.me, "/v1/admin/users/invite", &body).await
+    };
+    let answers = join_all((0..9).map(|_| invite())).await;
+    let (sent, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!((sent.len(), refused.len()), (4, 5));
+    for answer in refused {
+        let error = answer.expect_code(422, "LIMIT_REACHED");
+        assert_eq!(
+            (&error["details"]["key"], &error["details"]["limit"]),
+            (&json!("users.max"), &json!(5))
+        );
+    }
+    let mails = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND channel = 'email'";
+    let sent: i64 = sql
+        .query_one(mails, &[&office.world.tenant.0])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(sent, 4, "who was refused hears nothing");
+}
