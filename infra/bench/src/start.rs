@@ -163,6 +163,7 @@ impl Lambda {
                 "http://127.0.0.1/bench/outbound-messages",
             ),
             ("WEBHOOKS_URL", "http://127.0.0.1"),
+            ("APP_URL", "http://127.0.0.1"),
         ] {
             command.env(name, value);
         }
