@@ -151,27 +151,3 @@ BEGIN
 END
 $$;
 ALTER FUNCTION app.tenants_page OWNER TO m3_lookup;
-
--- As before, with a lock that a reference to the company does not wait for: whoever has queued a
--- message holds one, and may itself wait for the audit chain that the holder of this lock has.
-CREATE OR REPLACE FUNCTION app.keep_a_super_admin() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
-DECLARE
-    super_admin uuid;
-BEGIN
-    SELECT r.id INTO STRICT super_admin FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin';
-    IF TG_TABLE_NAME = 'user_roles' THEN
-        IF OLD.role_id <> super_admin THEN
-            RETURN NULL;
-        END IF;
-    ELSIF NOT EXISTS (SELECT FROM user_roles ur WHERE ur.tenant_id = OLD.tenant_id AND ur.user_id = OLD.id AND ur.role_id = super_admin) THEN
-        RETURN NULL;
-    END IF;
-    PERFORM FROM tenants t WHERE t.id = OLD.tenant_id FOR NO KEY UPDATE;
-    IF NOT EXISTS (SELECT FROM user_roles ur JOIN users u ON u.tenant_id = ur.tenant_id AND u.id = ur.user_id
-                   WHERE ur.tenant_id = OLD.tenant_id AND ur.role_id = super_admin AND u.status = 'active') THEN
-        RAISE EXCEPTION 'the last super admin' USING ERRCODE = 'M3409';
-    END IF;
-    RETURN NULL;
-END
-$$;

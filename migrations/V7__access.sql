@@ -252,8 +252,9 @@ END
 $$;
 ALTER FUNCTION app.enter OWNER TO m3_lookup;
 
--- The last active super admin can be neither demoted nor removed. Runs at commit, after taking the
--- tenant, so that of two who demote each other one is too late.
+-- The last active super admin can be neither demoted nor removed. Runs at commit, one at a time in a
+-- company, so that of two who demote each other one is too late. The lock is a key of its own: a row of
+-- tenants is what every foreign key to it holds, and this runs while the audit chain is held.
 --   M3409 the last super admin
 CREATE FUNCTION app.keep_a_super_admin() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
@@ -268,7 +269,7 @@ BEGIN
     ELSIF NOT EXISTS (SELECT FROM user_roles ur WHERE ur.tenant_id = OLD.tenant_id AND ur.user_id = OLD.id AND ur.role_id = super_admin) THEN
         RETURN NULL;
     END IF;
-    PERFORM FROM tenants t WHERE t.id = OLD.tenant_id FOR UPDATE;
+    PERFORM pg_advisory_xact_lock(hashtextextended('super_admin/' || OLD.tenant_id, 0));
     IF NOT EXISTS (SELECT FROM user_roles ur JOIN users u ON u.tenant_id = ur.tenant_id AND u.id = ur.user_id
                    WHERE ur.tenant_id = OLD.tenant_id AND ur.role_id = super_admin AND u.status = 'active') THEN
         RAISE EXCEPTION 'the last super admin' USING ERRCODE = 'M3409';
@@ -281,29 +282,6 @@ CREATE CONSTRAINT TRIGGER keep_a_super_admin AFTER DELETE ON user_roles
 CREATE CONSTRAINT TRIGGER keep_a_super_admin AFTER UPDATE OF status ON users
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.status = 'active' AND NEW.status <> 'active')
     EXECUTE FUNCTION app.keep_a_super_admin();
-
--- Adds an edge to the entered tenant's role tree. Takes the tenant first: two edges that make a
--- cycle together come one after the other.
---   M3410 a cycle
-CREATE FUNCTION app.add_role_edge(parent uuid, child uuid, at timestamptz) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
-DECLARE
-    tenant uuid := app.current_tenant_id();
-BEGIN
-    PERFORM FROM tenants t WHERE t.id = tenant FOR UPDATE;
-    IF parent = child OR EXISTS (
-        WITH RECURSIVE above AS (
-            SELECT h.parent_role_id FROM role_hierarchy h WHERE h.tenant_id = tenant AND h.child_role_id = parent
-            UNION
-            SELECT h.parent_role_id FROM above JOIN role_hierarchy h ON h.tenant_id = tenant AND h.child_role_id = above.parent_role_id
-        ) SELECT FROM above WHERE parent_role_id = child) THEN
-        RAISE EXCEPTION 'the role tree would have a cycle' USING ERRCODE = 'M3410';
-    END IF;
-    INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at) VALUES (tenant, parent, child, at)
-        ON CONFLICT DO NOTHING;
-    RETURN FOUND;
-END
-$$;
 
 INSERT INTO permissions (code, description, privileged, self_service) VALUES
     ('apikeys.manage', 'Create and revoke API keys', true, false),

@@ -73,10 +73,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
         JOIN role_permissions rp ON rp.role_id = above.role_id))
 $$;
 
--- As before, but locked by a key of its own. A row of tenants is what every foreign key to it holds:
--- with FOR UPDATE on it, an edge and any audited write at the same time could wait for each other.
+-- Adds an edge to the entered tenant's role tree, one at a time in a company: two edges that make a
+-- cycle together come one after the other.
 --   M3410 a cycle               M3411 the tree is full
-CREATE OR REPLACE FUNCTION app.add_role_edge(parent uuid, child uuid, at timestamptz) RETURNS boolean
+CREATE FUNCTION app.add_role_edge(parent uuid, child uuid, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
 DECLARE
     tenant uuid := app.current_tenant_id();
@@ -91,30 +91,6 @@ BEGIN
     INSERT INTO role_hierarchy (tenant_id, parent_role_id, child_role_id, created_at) VALUES (tenant, parent, child, at)
         ON CONFLICT DO NOTHING;
     RETURN FOUND;
-END
-$$;
-
--- As before, locked as above: this runs while the transaction holds its tenant's audit chain.
---   M3409 the last super admin
-CREATE OR REPLACE FUNCTION app.keep_a_super_admin() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
-DECLARE
-    super_admin uuid;
-BEGIN
-    SELECT r.id INTO STRICT super_admin FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin';
-    IF TG_TABLE_NAME = 'user_roles' THEN
-        IF OLD.role_id <> super_admin THEN
-            RETURN NULL;
-        END IF;
-    ELSIF NOT EXISTS (SELECT FROM user_roles ur WHERE ur.tenant_id = OLD.tenant_id AND ur.user_id = OLD.id AND ur.role_id = super_admin) THEN
-        RETURN NULL;
-    END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('super_admin/' || OLD.tenant_id, 0));
-    IF NOT EXISTS (SELECT FROM user_roles ur JOIN users u ON u.tenant_id = ur.tenant_id AND u.id = ur.user_id
-                   WHERE ur.tenant_id = OLD.tenant_id AND ur.role_id = super_admin AND u.status = 'active') THEN
-        RAISE EXCEPTION 'the last super admin' USING ERRCODE = 'M3409';
-    END IF;
-    RETURN NULL;
 END
 $$;
 

@@ -60,6 +60,11 @@ impl Granter {
         })
     }
 
+    /// Whether it is one of our own functions, which act for who runs the system.
+    pub(crate) fn is_system(&self) -> bool {
+        self.system
+    }
+
     /// Whether this user is the one who asks.
     #[must_use]
     pub fn is(&self, user_id: Uuid) -> bool {

@@ -1,8 +1,8 @@
-//! Handing out rights: nobody gives what they do not hold (S12, and the abuse cases of issue 3).
+//! Handing out rights: nobody gives what they do not hold (S12.8).
 
-use crate::access;
+use crate::access::{self, Granter, SUPER_ADMIN_ID};
 use db::Tx;
-use kernel::{Actor, Code, Error, Permission, Result};
+use kernel::{Code, Error, Permission, Result};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub struct Granted {
 
 /// A system role wins over a company's own of the same code. What a role inherits and what a group
 /// gives is handed out with it.
-const CHECK: &str = "WITH RECURSIVE named AS (
+const CHECK: &str = "WITH named AS (
         SELECT r.id FROM roles r WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND r.id = ANY ($2)
         UNION
         SELECT found.id FROM unnest($3::text[]) AS wanted (code) CROSS JOIN LATERAL (
@@ -36,23 +36,13 @@ const CHECK: &str = "WITH RECURSIVE named AS (
     ), given AS (
         SELECT id FROM named
         UNION SELECT gr.role_id FROM group_roles gr WHERE gr.tenant_id = $1 AND gr.group_id = ANY ($4)
-        UNION SELECT h.parent_role_id FROM given JOIN role_hierarchy h ON h.tenant_id = $1 AND h.child_role_id = given.id
-    ), held AS (
-        SELECT h.role_id FROM app.roles_held($1, $5) h
-    ), may AS (
-        SELECT rp.permission_code FROM held JOIN role_permissions rp ON rp.role_id = held.role_id
-        UNION SELECT unnest(k.scopes) FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $6
-    ), needed AS (
-        SELECT rp.permission_code FROM given JOIN role_permissions rp ON rp.role_id = given.id
-        UNION SELECT unnest($7::text[])
     )
     SELECT ARRAY(SELECT id FROM named) AS role_ids,
            (SELECT count(*) FROM roles r WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND r.id = ANY ($2)) AS by_id,
            (SELECT count(DISTINCT r.code) FROM roles r WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND r.code = ANY ($3)) AS by_code,
            (SELECT count(*) FROM groups g WHERE g.tenant_id = $1 AND g.id = ANY ($4)) AS groups,
-           ARRAY(SELECT permission_code FROM needed EXCEPT SELECT permission_code FROM may ORDER BY 1) AS missing,
-           EXISTS (SELECT FROM given JOIN roles r ON r.id = given.id WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS gives_all,
-           EXISTS (SELECT FROM held JOIN roles r ON r.id = held.role_id WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS holds_all";
+           app.roles_lacking($1, $5, $6, ARRAY(SELECT id FROM given)) AS lacking,
+           app.permissions_lacking($1, $5, $6, $7) AS needed";
 
 /// Finds the roles and groups, and refuses to hand out what the caller does not effectively hold:
 /// every permission of the roles, of those they inherit from, and of those the groups give. The role
@@ -75,49 +65,28 @@ pub async fn may_hand_out(tx: &Tx, grants: &Grants, also: &[Permission]) -> Resu
         }
     }
     let also: Vec<&str> = also.iter().map(|permission| permission.code()).collect();
-    let key = match tx.caller().actor() {
-        Actor::ApiKey { key_id, .. } => Some(*key_id),
-        Actor::User { .. } | Actor::Requester { .. } | Actor::System { .. } => None,
-    };
-    let row = tx
-        .query_one(
-            CHECK,
-            &[
-                &tx.tenant().0,
-                &role_ids,
-                &codes,
-                &group_ids,
-                &tx.caller().user_id(),
-                &key,
-                &also,
-            ],
-        )
-        .await?;
+    let (user, key) = access::actor(tx);
+    let params: db::Params<'_> = &[&tx.tenant().0, &role_ids, &codes, &group_ids, &user, &key, &also];
+    let (row, granter) = futures::try_join!(tx.query_one(CHECK, params), Granter::of(tx))?;
     let found =
         |column: &str, wanted: usize| row.get::<_, i64>(column) == i64::try_from(wanted).unwrap_or(i64::MAX);
     if !found("by_id", role_ids.len()) || !found("by_code", codes.len()) || !found("groups", group_ids.len())
     {
         return Err(Error::not_found());
     }
-    if !matches!(tx.caller().actor(), Actor::System { .. }) {
-        if row.get("gives_all") && !row.get::<_, bool>("holds_all") {
-            return Err(Error::new(
-                Code::Forbidden,
-                "Only a super admin makes another one.",
-            ));
-        }
-        let missing: Vec<String> = row.get("missing");
-        if let Some(needed) = also
-            .iter()
-            .find(|code| missing.iter().any(|lacks| lacks == *code))
-        {
-            let message = "You do not have the permission that this needs.";
-            return Err(Error::new(Code::Forbidden, message).with_details(json!({ "permission": needed })));
-        }
-        access::refuse_lacking(tx, &missing)?;
+    let given: Vec<Uuid> = row.get("role_ids");
+    if given.contains(&SUPER_ADMIN_ID) {
+        granter.must_be_super_admin()?;
     }
+    if let Some(needed) = row.get::<_, Vec<String>>("needed").first()
+        && !granter.is_system()
+    {
+        let message = "You do not have the permission that this needs.";
+        return Err(Error::new(Code::Forbidden, message).with_details(json!({ "permission": needed })));
+    }
+    access::refuse_lacking(tx, &row.get::<_, Vec<String>>("lacking"))?;
     Ok(Granted {
-        role_ids: row.get("role_ids"),
+        role_ids: given,
         group_ids,
     })
 }

@@ -107,18 +107,6 @@ impl ChangeRoles {
     }
 }
 
-/// The roles that the caller may give to somebody.
-///
-/// # Errors
-/// 404 for a role that is not there; 403 for `super_admin` unless the caller is one, and for roles
-/// that grant what the caller does not hold.
-pub async fn grantable(tx: &Tx, refs: &RoleRefs) -> Result<Vec<Named>> {
-    let (roles, lacking, granter) =
-        futures::try_join!(resolve(tx, refs), lacking(tx, refs), Granter::of(tx))?;
-    check(tx, &granter, &roles, &lacking)?;
-    Ok(roles)
-}
-
 fn check(tx: &Tx, granter: &Granter, given: &[Named], lacking: &[String]) -> Result<()> {
     if given.iter().any(|role| role.id == SUPER_ADMIN_ID) {
         granter.must_be_super_admin()?;
@@ -145,7 +133,8 @@ async fn lacking(tx: &Tx, refs: &RoleRefs) -> Result<Vec<String>> {
 /// Gives and takes roles. It counts at the user's next request.
 ///
 /// # Errors
-/// 404 when there is no such user or role; 403 for the caller's own roles, and as [`grantable`]; 409
+/// 404 when there is no such user or role; 403 for the caller's own roles, for
+/// `super_admin` unless the caller is one, and for roles that grant what the caller does not hold; 409
 /// when nobody would be left as super admin; 422 for a role that is both given and taken.
 pub async fn change(tx: &Tx, user_id: Uuid, change: &Change) -> Result<UserRoles> {
     let user: db::Params<'_> = &[&tx.tenant().0, &user_id];
