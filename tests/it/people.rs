@@ -6,4 +6,5 @@ mod invites;
 mod lifecycle;
 pub(crate) mod setup;
 mod tenants;
+mod told;
 mod users;

@@ -1,10 +1,11 @@
 //! What was left half done: deliveries whose sender died, accounts that the edge was not told of.
-//! What waits too long: approvals.
+//! What waits too long: approvals. Companies that have no seat left.
 
 use crate::{App, NAME};
 use approvals::sla;
 use audit::gdpr;
 use cloud::{EdgeAccount, EdgeSecret};
+use identity::admins;
 use jiff::SignedDuration;
 use kernel::{Caller, Error, Result, TenantId};
 use messaging::account::{self, FullAccount};
@@ -19,6 +20,7 @@ const LATE_APPROVALS: &str = "SELECT tenant_id, id FROM app.late_approvals($1, $
 const UNPUBLISHED: &str = "SELECT tenant_id, id FROM app.unpublished_accounts($1, $2)";
 /// A request that changed an account tells the edge itself; this is when it must have died.
 const ACCOUNT_GRACE: SignedDuration = SignedDuration::from_secs(30);
+const SEAT_ALERTS: &str = "SELECT tenant_id, id FROM app.untold_seat_alerts($1, $2)";
 const AT_MOST: i32 = 500;
 const UNFINISHED_ERASURES: &str = "SELECT tenant_id, id FROM app.unfinished_erasures($1, $2)";
 
@@ -33,6 +35,11 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
     }
     for (tenant, id) in find(app, LATE_APPROVALS, SignedDuration::ZERO).await? {
         outcome = outcome.and(attend(app, &caller_for(tenant, NAME, &task.request_id), id).await);
+    }
+    for (tenant, _) in find(app, SEAT_ALERTS, SignedDuration::ZERO).await? {
+        let caller = caller_for(tenant, NAME, &task.request_id);
+        let tell = app.db.write(&caller, async |tx| admins::tell_of_seats(&tx).await);
+        outcome = outcome.and(tell.await);
     }
     for (tenant, id) in find(app, UNFINISHED_ERASURES, gdpr::SETTLES_AFTER).await? {
         outcome = outcome.and(settle(app, &caller_for(tenant, NAME, &task.request_id), id).await);

@@ -504,7 +504,7 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
 /// What other screens give a user: a phone, settings, a group, a key.
 async fn furnish(world: &World, id: Uuid) {
     let (sealer, tenant) = (testkit::keys::sealer(), world.tenant);
-    let caller = TestDb::system(tenant);
+    let (caller, colleague) = (TestDb::system(tenant), world.user("read_only").await);
     let phone = Phone::parse(USER_PHONE).unwrap();
     let sealed = sealer
         .seal(&format!("{tenant}/users.phone"), USER_PHONE.as_bytes())
@@ -542,9 +542,13 @@ async fn furnish(world: &World, id: Uuid) {
             locale: "en",
         };
         let notice = notifications::notice::Notice::InviteAccepted {
+            user_id: id,
             name: "Idris Marzouqi-Hawk".to_owned(),
         };
-        notifications::notice::send(&tx, &to, &notice).await
+        notifications::notice::send(&tx, &to, &notice).await?;
+        // What a colleague was told of them, in the inbox and in a mail that waits.
+        let colleague = [colleague.user_id].into_iter();
+        notifications::people::tell(&tx, colleague, &notice).await
     });
     write.await.unwrap();
 }

@@ -7,12 +7,12 @@
 use crate::command::{CarryOut, Command};
 use crate::progress::{self, Next, Progress};
 use crate::request::{self, Decision, RequestDetail, State, StepState};
-use crate::tell;
 use audit::event;
 use db::{Db, Tx};
 use jiff::Timestamp;
 use kernel::{Caller, Code, Error, Result, Validator};
 use notifications::notice::Notice;
+use notifications::people;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -284,23 +284,23 @@ impl<'a> Open<'a> {
 
     async fn tell(&self, tx: &Tx, app_url: &str, after: &RequestDetail) -> Result<()> {
         let request = &after.request;
-        let (title, url) = (request.title.clone(), tell::url(app_url, request.id));
+        let (title, url) = (request.title.clone(), request::url(app_url, request.id));
         let requester = std::iter::once(request.requester_user_id);
         match request.state {
             State::Pending if self.progress.next == Next::Opens => {
                 let deciders = after.deciders.iter().map(|decider| decider.user_id);
-                tell::all(tx, deciders, &Notice::ApprovalRequested { title, url }).await
+                people::tell(tx, deciders, &Notice::ApprovalRequested { title, url }).await
             }
             State::Pending | State::Cancelled => Ok(()),
             State::Approved | State::Rejected => {
                 let decision = request.state.as_str().to_owned();
-                tell::all(tx, requester, &Notice::ApprovalDecided { title, decision, url }).await
+                people::tell(tx, requester, &Notice::ApprovalDecided { title, decision, url }).await
             }
             State::Failed => {
                 let reason = request.failure_reason.clone().unwrap_or_default();
                 let approvers = after.actions.iter().map(|action| action.approver_user_id);
                 let both = requester.chain(approvers);
-                tell::all(tx, both, &Notice::ApprovalFailed { title, reason }).await
+                people::tell(tx, both, &Notice::ApprovalFailed { title, reason }).await
             }
         }
     }

@@ -4,11 +4,11 @@ use crate::command::Command;
 use crate::facts::Facts;
 use crate::policy;
 use crate::request::{self, ApprovalRequest};
-use crate::tell;
 use audit::event;
 use db::Tx;
 use kernel::{Code, Error, Result};
 use notifications::notice::Notice;
+use notifications::people;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -59,8 +59,8 @@ pub async fn gate(
     }
     let asked = Notice::ApprovalRequested {
         title: made.title.clone(),
-        url: tell::url(app_url, made.id),
+        url: request::url(app_url, made.id),
     };
-    tell::all(tx, deciders.iter().map(|decider| decider.user_id), &asked).await?;
+    people::tell(tx, deciders.iter().map(|decider| decider.user_id), &asked).await?;
     Ok(Gate::Waiting(Box::new(made)))
 }

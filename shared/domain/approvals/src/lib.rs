@@ -29,7 +29,6 @@ mod progress;
 pub mod request;
 pub mod sla;
 pub mod step;
-mod tell;
 
 pub use command::{CarryOut, Command};
 pub use facts::{Fact, Facts};

@@ -35,6 +35,11 @@ const DETAIL: &str = "SELECT r.*,
 
 const DECIDERS: &str = "SELECT step_seq, user_id, escalated FROM app.approval_deciders($1, $2)";
 
+/// Where people open a request.
+pub(crate) fn url(app_url: &str, id: Uuid) -> String {
+    format!("{app_url}/approvals/requests/{id}")
+}
+
 const LOCK: &str = "SELECT state FROM approval_requests WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
 
 /// How far a request is.

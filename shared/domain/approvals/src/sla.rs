@@ -2,10 +2,10 @@
 //! escalation after all of them.
 
 use crate::request::{self, Decider, RequestDetail};
-use crate::tell;
 use db::{Row, Tx};
 use kernel::Result;
 use notifications::notice::Notice;
+use notifications::people;
 use uuid::Uuid;
 
 const ESCALATE: &str = "UPDATE approval_request_steps
@@ -32,7 +32,7 @@ pub async fn attend(tx: &Tx, app_url: &str, id: Uuid) -> Result<usize> {
         return Ok(0);
     }
     let found = request::find(tx, id).await?;
-    let (title, url) = (found.request.title.clone(), tell::url(app_url, id));
+    let (title, url) = (found.request.title.clone(), request::url(app_url, id));
     let (late, soon) = (
         Notice::ApprovalEscalated {
             title: title.clone(),
@@ -43,8 +43,8 @@ pub async fn attend(tx: &Tx, app_url: &str, id: Uuid) -> Result<usize> {
     let to_late = undecided(&found, &escalated).filter(|decider| decider.escalated);
     let to_soon = undecided(&found, &reminded);
     futures::try_join!(
-        tell::all(tx, to_late.map(|decider| decider.user_id), &late),
-        tell::all(tx, to_soon.map(|decider| decider.user_id), &soon),
+        people::tell(tx, to_late.map(|decider| decider.user_id), &late),
+        people::tell(tx, to_soon.map(|decider| decider.user_id), &soon),
     )?;
     Ok(escalated.len() + reminded.len())
 }

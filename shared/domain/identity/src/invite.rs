@@ -1,6 +1,7 @@
 //! New colleagues: invited, or made at once, and the link with which they choose a password (S1.3,
 //! S1.4, S12.2). What comes of following it is in `joining`.
 
+use crate::admins;
 use crate::escalation::Granted;
 use crate::lifecycle::Target;
 use crate::member::{self, Status};
@@ -202,7 +203,19 @@ pub async fn insert(
         )
     };
     Box::pin(all).await?;
+    if start == Start::Invited {
+        Box::pin(admins::tell(tx, &sent(id, full_name, &new.email.address))).await?;
+    }
     Ok(id)
+}
+
+/// What the admins read of an invitation.
+fn sent(user_id: Uuid, full_name: &str, email: &str) -> Notice {
+    let name = if full_name.is_empty() { email } else { full_name };
+    Notice::InviteSent {
+        user_id,
+        name: name.to_owned(),
+    }
 }
 
 async fn duplicate(tx: &Tx, email: &Email) -> Result<Error> {
@@ -254,7 +267,15 @@ pub async fn resend(tx: &Tx, targets: &[Target], app_url: &str) -> Result<()> {
             log::record_each(tx, "user.inviteResent", "user", &ids, &about),
         )?;
     }
-    Ok(())
+    let invited: Vec<&Target> = targets
+        .iter()
+        .filter(|target| target.status == Status::Invited)
+        .collect();
+    match invited.as_slice() {
+        [] => Ok(()),
+        [one] => admins::tell(tx, &sent(one.id, "", &one.email)).await,
+        many => admins::tell(tx, &Notice::InvitesSent { count: many.len() }).await,
+    }
 }
 
 /// Mails a link to choose a new password, for an admin who asks for it. The old password goes on

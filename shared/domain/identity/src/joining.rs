@@ -3,11 +3,11 @@
 
 use crate::invite::{InviteToken, refused};
 use crate::user::{self, Account};
-use crate::{Password, RefreshToken, Session, member, session};
+use crate::{Password, RefreshToken, Session, admins, member, session};
 use audit::event;
 use db::{Row, Tx};
 use kernel::{Error, Result, Validator};
-use notifications::notice::{self, Channel, Notice, To};
+use notifications::notice::Notice;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -29,9 +29,6 @@ const ACCEPT: &str = "WITH spent AS (
      WHERE u.tenant_id = $1 AND u.id = s.user_id
        AND u.status = CASE s.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END
      RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id";
-const INVITER: &str =
-    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
-     WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
 const AUDIT: &str = "SELECT app.audit_as($1, $2, 'user', $1, NULL)";
 
 /// Whom a link that works is for.
@@ -129,8 +126,9 @@ pub async fn accept(
         member::write_names(tx, user_id, &full_name),
         event::publish(tx, "user.verified", user_id, &payload),
     )?;
-    if let Some(inviter) = inviter.filter(|_| joined) {
-        tell_inviter(tx, inviter, &full_name).await?;
+    if joined {
+        let name = full_name.clone();
+        admins::tell_with(tx, inviter, &Notice::InviteAccepted { user_id, name }).await?;
     }
     let session = match refresh_token {
         Some(token) if !has_second_factor => session::open(tx, user_id, token).await?,
@@ -139,26 +137,4 @@ pub async fn accept(
     let account = user::find(tx, user_id).await?;
     let account = account.ok_or_else(|| Error::internal("a user who just joined is gone"))?;
     Ok(Accepted { account, session })
-}
-
-async fn tell_inviter(tx: &Tx, inviter: Uuid, name: &str) -> Result<()> {
-    let Some(row) = tx.query_opt(INVITER, &[&tx.tenant().0, &inviter]).await? else {
-        return Ok(());
-    };
-    let (email, locale): (String, String) = (row.get(0), row.get(1));
-    let notice = Notice::InviteAccepted {
-        name: name.to_owned(),
-    };
-    let to = |channel, address| To {
-        user_id: Some(inviter),
-        channel,
-        address,
-        locale: &locale,
-    };
-    let (by_email, inbox) = (to(Channel::Email, email.as_str()), to(Channel::Inbox, ""));
-    futures::try_join!(
-        notice::send(tx, &by_email, &notice),
-        notice::send(tx, &inbox, &notice)
-    )
-    .map(drop)
 }

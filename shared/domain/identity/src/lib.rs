@@ -2,6 +2,7 @@
 //! signing of access tokens (S1); what they may do: roles, the role tree, groups and API keys (S3A, S12).
 
 pub mod access;
+pub mod admins;
 pub mod api_key;
 pub mod backup_code;
 pub mod bulk;

@@ -131,6 +131,7 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         channel_account_id: row.get("channel_account_id"),
         contact_id: row.get("contact_id"),
         user_id: None,
+        about_user_id: None,
         provider: Some(provider),
         recipient: &peer,
         content: &reply.0,

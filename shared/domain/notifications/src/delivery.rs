@@ -25,8 +25,8 @@ pub const UNCONFIRMED: &str = "UNCONFIRMED";
 
 const ENQUEUE: &str = "INSERT INTO messages_outbox
     (tenant_id, id, channel, channel_account_id, contact_id, provider, recipient_sealed, content_sealed,
-     status, next_attempt_at, request_id, created_at, purpose, user_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9, $11, $12)";
+     status, next_attempt_at, request_id, created_at, purpose, user_id, about_user_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9, $11, $12, $13)";
 
 const CLAIM: &str = "UPDATE messages_outbox
     SET status = 'sending', attempts = attempts + 1, claimed_at = $3, error_code = NULL, error_title = NULL
@@ -114,6 +114,8 @@ pub struct NewDelivery<'a> {
     /// The person, where it is one of these.
     pub contact_id: Option<Uuid>,
     pub user_id: Option<Uuid>,
+    /// Another user whom it tells of, and whose erasure stops it.
+    pub about_user_id: Option<Uuid>,
     pub provider: Option<&'a str>,
     /// The address: an e-mail address, or a phone in E.164.
     pub recipient: &'a str,
@@ -170,6 +172,7 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
             request_id,
             &new.purpose.as_str(),
             &new.user_id,
+            &new.about_user_id,
         ],
     )
     .await?;

@@ -17,9 +17,10 @@ const DELIVERIES: &str =
 // What waits is not sent any more; what is being sent ends as failed, whatever becomes of it.
 const EMPTY: &str = "WITH found AS (
         SELECT o.id, o.provider_message_id FROM messages_outbox o
-        WHERE o.tenant_id = $1 AND (o.contact_id = $2 OR o.user_id = $3) FOR UPDATE
+        WHERE o.tenant_id = $1 AND (o.contact_id = $2 OR o.user_id = $3 OR o.about_user_id = $3) FOR UPDATE
     ), emptied AS (
         UPDATE messages_outbox o SET recipient_sealed = '', content_sealed = '', contact_id = NULL, user_id = NULL,
+            about_user_id = NULL,
             provider_message_id = NULL, error_title = NULL, request_id = NULL,
             status = CASE WHEN o.status IN ('queued', 'sending') THEN 'failed' ELSE o.status END,
             error_code = CASE WHEN o.status IN ('queued', 'sending') THEN 'ERASED' ELSE o.error_code END
@@ -31,7 +32,8 @@ const FORGET_REPORTS: &str = "DELETE FROM delivery_reports WHERE tenant_id = $1 
 
 const INBOX: &str = "SELECT m.id, to_jsonb(m) - '{tenant_id,title_sealed,body_sealed}'::text[] AS data, m.title_sealed, m.body_sealed
     FROM inbox_messages m WHERE m.tenant_id = $1 AND m.user_id = $2 AND m.id > $3 ORDER BY m.id LIMIT $4";
-const EMPTY_INBOX: &str = "DELETE FROM inbox_messages WHERE tenant_id = $1 AND user_id = $2";
+const EMPTY_INBOX: &str =
+    "DELETE FROM inbox_messages WHERE tenant_id = $1 AND (user_id = $2 OR about_user_id = $2)";
 
 const PROVIDERS: [&str; 5] = ["meta", "twilio", "infobip", "brevo", "devstub"];
 
@@ -84,7 +86,7 @@ pub async fn inbox(tx: &Tx, user_id: Uuid, after: Uuid) -> Result<Vec<Record>> {
         .collect()
 }
 
-/// Empties a user's inbox.
+/// Empties a user's inbox, and takes what others were told of the user out of theirs.
 pub async fn empty_inbox(tx: &Tx, user_id: Uuid) -> Result<()> {
     tx.execute(EMPTY_INBOX, &[&tx.tenant().0, &user_id])
         .await

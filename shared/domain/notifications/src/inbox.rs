@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const INSERT: &str = "INSERT INTO inbox_messages
-    (tenant_id, id, user_id, kind, title_sealed, body_sealed, link_url, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    (tenant_id, id, user_id, kind, title_sealed, body_sealed, link_url, about_user_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 const LIST: &str = "SELECT m.id, m.kind, m.title_sealed, m.body_sealed, m.link_url, m.read_at, m.created_at
     FROM inbox_messages m WHERE m.tenant_id = $1 AND m.user_id = $2
@@ -38,6 +38,8 @@ pub(crate) struct NewMessage<'a> {
     pub title: &'a str,
     pub body: &'a str,
     pub link_url: Option<&'a str>,
+    /// Another user whom it tells of, with whose erasure it goes.
+    pub about_user_id: Option<Uuid>,
 }
 
 pub(crate) async fn insert(tx: &Tx, new: &NewMessage<'_>) -> Result<()> {
@@ -52,6 +54,7 @@ pub(crate) async fn insert(tx: &Tx, new: &NewMessage<'_>) -> Result<()> {
         &title,
         &body,
         &new.link_url,
+        &new.about_user_id,
         &now,
     ];
     tx.execute(INSERT, params).await.map(drop)

@@ -4,4 +4,5 @@ pub mod delivery;
 pub mod gdpr;
 pub mod inbox;
 pub mod notice;
+pub mod people;
 pub mod report;

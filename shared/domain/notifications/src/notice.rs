@@ -67,7 +67,17 @@ pub enum Notice {
         tenant_name: String,
         inviter: String,
     },
+    /// That a colleague was invited; for the admins.
+    InviteSent {
+        user_id: Uuid,
+        name: String,
+    },
+    /// That many were invited again at once; for the admins.
+    InvitesSent {
+        count: usize,
+    },
     InviteAccepted {
+        user_id: Uuid,
         name: String,
     },
     /// A one-time code, good for so many minutes.
@@ -134,6 +144,8 @@ impl Notice {
             Self::ResetPassword { .. } => "reset_password",
             Self::PasswordChanged => "password_changed",
             Self::Invite { .. } => "invite",
+            Self::InviteSent { .. } => "invite_sent",
+            Self::InvitesSent { .. } => "invites_sent",
             Self::InviteAccepted { .. } => "invite_accepted",
             Self::Otp { .. } => "otp",
             Self::CodeSent { .. } => "code_sent",
@@ -159,6 +171,14 @@ impl Notice {
             | Self::ApprovalReminder { url, .. }
             | Self::ApprovalEscalated { url, .. }
             | Self::ApprovalDecided { url, .. } => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Whom it tells its reader of.
+    fn about(&self) -> Option<Uuid> {
+        match self {
+            Self::InviteSent { user_id, .. } | Self::InviteAccepted { user_id, .. } => Some(*user_id),
             _ => None,
         }
     }
@@ -235,6 +255,7 @@ async fn deliver(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
                 title: &words.subject,
                 body: &words.inbox,
                 link_url: words.url.as_deref(),
+                about_user_id: notice.about(),
             };
             inbox::insert(tx, &new).await?;
             return Ok(id);
@@ -265,6 +286,7 @@ async fn deliver(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
         channel_account_id: None,
         contact_id: None,
         user_id: to.user_id,
+        about_user_id: notice.about(),
         provider: None,
         recipient: to.address,
         content: &content,

@@ -62,7 +62,8 @@ macro_rules! templates {
 }
 
 templates! {
-    "verify_email" "reset_password" "password_changed" "invite" "invite_accepted" "otp" "code_sent"
+    "verify_email" "reset_password" "password_changed" "invite" "invite_sent" "invites_sent" "invite_accepted"
+    "otp" "code_sent"
     "account_suspended" "account_reactivated" "account_deactivated" "seat_limit_reached" "locked_out"
     "approval_requested" "approval_reminder" "approval_escalated" "approval_decided" "approval_failed"
 }
@@ -177,7 +178,10 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         } => {
             context! { url, tenant_name => typed(tenant_name), inviter => typed(inviter) }
         }
-        Notice::InviteAccepted { name } => context! { name => typed(name) },
+        Notice::InviteSent { name, .. } | Notice::InviteAccepted { name, .. } => {
+            context! { name => typed(name) }
+        }
+        Notice::InvitesSent { count } => context! { count => *count },
         Notice::Otp { minutes, .. } => context! { code, minutes => *minutes },
         Notice::CodeSent { channel } => context! { channel => channel.as_str() },
         Notice::SeatLimitReached { limit } => context! { limit => *limit },

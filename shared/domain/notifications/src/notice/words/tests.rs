@@ -1,4 +1,4 @@
-use super::super::Channel;
+use super::super::{Channel, Uuid};
 use super::*;
 
 const URL: &str = "https://app.example/verify?token=m3v_abc&x=1";
@@ -14,7 +14,15 @@ fn every() -> Vec<Notice> {
             tenant_name: text("Nile Homes"),
             inviter: text("Mona Ali"),
         },
-        Notice::InviteAccepted { name: text("Basma") },
+        Notice::InviteSent {
+            user_id: Uuid::nil(),
+            name: text("Basma"),
+        },
+        Notice::InvitesSent { count: 12 },
+        Notice::InviteAccepted {
+            user_id: Uuid::nil(),
+            name: text("Basma"),
+        },
         Notice::Otp {
             code: text("493027"),
             minutes: 10,
@@ -146,6 +154,7 @@ fn a_name_is_text_and_never_markup_a_header_or_a_change_of_direction() {
 #[test]
 fn long_names_are_cut() {
     let words = english(&Notice::InviteAccepted {
+        user_id: Uuid::nil(),
         name: "م".repeat(10_000),
     });
     assert!(words.subject.chars().count() <= MAX_SUBJECT && words.subject.contains('…'));

@@ -1,13 +1,13 @@
-//! Who hears of a request (S3A.8): in the inbox, and by e-mail unless they asked for none.
+//! Notices to several colleagues at once: in the inbox, and by e-mail unless they asked for none.
 
+use crate::notice::{self, Channel, Notice, To};
 use db::Tx;
 use futures::future::try_join_all;
 use kernel::Result;
-use notifications::notice::{self, Channel, Notice, To};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// The most people that one notice goes to; more may decide, and find the request in their list.
+/// The most people that one notice goes to.
 const AT_MOST: i64 = 100;
 
 const PEOPLE: &str = "SELECT u.id, u.email, coalesce(u.locale, t.locale) AS locale,
@@ -17,13 +17,11 @@ const PEOPLE: &str = "SELECT u.id, u.email, coalesce(u.locale, t.locale) AS loca
      LEFT JOIN notification_preferences p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
      WHERE u.tenant_id = $1 AND u.id = ANY ($2) AND u.status = 'active' ORDER BY u.id LIMIT $3";
 
-/// Where a request is opened.
-pub(crate) fn url(app_url: &str, request: Uuid) -> String {
-    format!("{app_url}/approvals/requests/{request}")
-}
-
-/// Sends a notice to each of these users once.
-pub(crate) async fn all(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Notice) -> Result<()> {
+/// Sends a notice to each of these users that is active, once, and to no more than a hundred of them.
+///
+/// # Errors
+/// As [`notice::send`].
+pub async fn tell(tx: &Tx, users: impl Iterator<Item = Uuid>, notice: &Notice) -> Result<()> {
     let users: Vec<Uuid> = users.collect::<BTreeSet<_>>().into_iter().collect();
     if users.is_empty() {
         return Ok(());

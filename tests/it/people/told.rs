@@ -1,0 +1,120 @@
+//! What admins are told of (S12.7): invitations, who joined, and the last seat.
+
+use super::setup::{Office, address};
+use crate::messaging::stack::{Stack, task};
+use notifications::inbox;
+use serde_json::json;
+use testkit::TestDb;
+use uuid::Uuid;
+
+impl Office {
+    /// Kinds and titles of a user's inbox, newest first.
+    async fn inbox(&self, user: Uuid) -> Vec<(String, String)> {
+        let caller = TestDb::system(self.world.tenant);
+        let read = self
+            .world
+            .test
+            .db
+            .read(&caller, async |tx| inbox::list(&tx, user).await);
+        let messages = read.await.unwrap();
+        messages
+            .into_iter()
+            .map(|message| (message.kind, message.title))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn admins_hear_of_invitations_and_of_who_accepted() {
+    let office = Office::new().await;
+    let (admin, other) = (
+        office.world.user("admin").await.user_id,
+        office.world.user("staff").await.user_id,
+    );
+    let email = address();
+    let (id, _) = office
+        .invite(&json!({ "email": email, "full_name": "Basma Nour", "roles": ["staff"] }))
+        .await;
+    let invited = [("invite_sent".to_owned(), "Basma Nour was invited".to_owned())];
+    assert_eq!(office.inbox(admin).await, invited);
+    // Neither who did it, nor who looks after nothing.
+    assert!(office.inbox(office.me.user_id).await.is_empty() && office.inbox(other).await.is_empty());
+
+    office
+        .post(&format!("/v1/admin/users/{id}/resend-invite"), &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(
+        office.inbox(admin).await[0],
+        ("invite_sent".to_owned(), format!("{email} was invited"))
+    );
+    let second = office
+        .invite(&json!({ "email": address(), "roles": ["staff"] }))
+        .await
+        .0;
+    let bulk = json!({ "action": "resend_invite", "user_ids": [id, second] });
+    office.post("/v1/admin/users/bulk", &bulk).await.expect(200);
+    assert_eq!(
+        office.inbox(admin).await[0],
+        (
+            "invites_sent".to_owned(),
+            "2 invitations were sent again".to_owned()
+        )
+    );
+
+    let token = office.links(&email).await.pop().unwrap();
+    office.accept(&token).await.expect(200);
+    let joined = (
+        "invite_accepted".to_owned(),
+        "Basma Nour accepted the invitation".to_owned(),
+    );
+    assert_eq!(office.inbox(admin).await[0], joined);
+    assert_eq!(office.inbox(office.me.user_id).await, [joined]);
+    assert!(office.inbox(id).await.is_empty());
+    let sql = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND user_id = $2";
+    let mails = office
+        .world
+        .admin_sql()
+        .await
+        .query_one(sql, &[&office.world.tenant.0, &admin])
+        .await;
+    assert_eq!(mails.unwrap().get::<_, i64>(0), 5, "and by e-mail");
+}
+
+#[tokio::test]
+async fn admins_hear_once_that_the_last_seat_is_taken() {
+    let stack = Stack::alone().await;
+    let scheduler = stack.scheduler.clone();
+    let office = Office::of(stack.world).await;
+    let admin = office.world.user("admin").await.user_id;
+    let used = office.get("/v1/admin/seats").await.expect(200)["used"]
+        .as_i64()
+        .unwrap();
+    let limits = json!({ "overrides": [{ "code": "users.max", "limit_value": used + 1 }] });
+    office
+        .api
+        .put(&office.me, "/v1/admin/entitlements/overrides/tenant", &limits)
+        .await
+        .expect(200);
+    office
+        .invite(&json!({ "email": address(), "roles": ["staff"] }))
+        .await;
+    let refused = json!({ "email": address(), "roles": ["staff"] });
+    office
+        .post("/v1/admin/users/invite", &refused)
+        .await
+        .expect_code(422, "LIMIT_REACHED");
+    let alerts = async || {
+        let inbox = office.inbox(admin).await;
+        inbox
+            .into_iter()
+            .filter(|(kind, _)| kind == "seat_limit_reached")
+            .map(|(_, title)| title)
+            .collect::<Vec<_>>()
+    };
+    assert!(alerts().await.is_empty());
+    for _ in 0..2 {
+        scheduler.handle(task("minute")).await.unwrap();
+        assert_eq!(alerts().await, [format!("All {} seats are taken", used + 1)]);
+    }
+}
