@@ -2,6 +2,7 @@
 
 use crate::messaging::stack::{Stack, digits, drain, meta_account, meta_body, sqs, text_message};
 use crate::support::{Answer, Api, World};
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use config::GlobalAccounts;
@@ -430,8 +431,39 @@ async fn twilio_signs_url_and_form() {
             .await
             .expect_code(401, "UNAUTHENTICATED");
     }
+    // JSON is signed by its digest in the URL.
+    let json = json!({ "MessageSid": "SM1", "AccountSid": sid, "From": "+201001234567", "To": "+14155238886", "Body": "hi" });
+    let digest = signature::hex(digest(&SHA256, json.to_string().as_bytes()).as_ref());
+    for (path, body, status) in [
+        (
+            format!("/v1/webhooks/twilio?bodySHA256={digest}"),
+            json.to_string(),
+            200,
+        ),
+        (
+            format!("/v1/webhooks/twilio?bodySHA256={digest}"),
+            json.to_string().replace("hi", "ho"),
+            401,
+        ),
+        ("/v1/webhooks/twilio".to_owned(), json.to_string(), 401),
+    ] {
+        let signed = signature::sign_twilio_form(
+            &Secret::new("twilio-token".to_owned()),
+            &format!("{HOOKS}{path}"),
+            b"",
+        );
+        let headers = [
+            ("x-twilio-signature", signed.as_str()),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(
+            edge.api.call("POST", &path, &headers, body).await.status,
+            status,
+            "{path}"
+        );
+    }
     let queued = edge.queued().await;
-    assert_eq!(queued.len(), 2);
+    assert_eq!(queued.len(), 3);
     assert_eq!(
         queued[0].payload.accounts[0].provider_key,
         format!("{sid}/+14155238886")

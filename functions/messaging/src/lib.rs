@@ -33,7 +33,7 @@ pub fn routes() -> Routes<App> {
         .delete("/v1/whatsapp-accounts/{id}", Manage, account::delete)
         .get("/v1/conversations", MessagingRead, conversation::list)
         .get("/v1/conversations/{id}", MessagingRead, conversation::get)
-        .patch("/v1/conversations/{id}", MessagingRead, conversation::update)
+        .patch("/v1/conversations/{id}", MessagingSend, conversation::update)
         .get("/v1/conversations/{id}/messages", MessagingRead, message::list)
         .post("/v1/conversations/{id}/messages", MessagingSend, message::reply)
 }

@@ -15,7 +15,7 @@ use notifications::delivery::Wake;
 use providers::{Accepted, Endpoints, Http, SendError, SendErrorKind, Timeouts};
 use std::sync::Arc;
 use std::time::Duration;
-use telemetry::Metrics;
+use telemetry::{Metrics, Unit};
 use worker::Message;
 
 pub const NAME: &str = "outbound-message-sender";
@@ -81,17 +81,23 @@ impl App {
         let outcome = match provider::sender(&sending, &self.global) {
             Ok((account, from)) => {
                 let outgoing = provider::message(&sending, from, message.trace)?;
-                let sent = account.send(&self.http, &outgoing).await;
-                self.note(&sending, account.provider(), &sent);
-                sent.map(|accepted| (account.provider(), accepted))
-                    .map_err(Refusal::from)
+                match account.send(&self.http, &outgoing).await {
+                    Ok(accepted) => Ok((account.provider(), accepted)),
+                    Err(error) => Err(Refusal::by(account.provider(), &error)),
+                }
             }
             Err(code) => Err(Refusal {
+                provider: sending
+                    .account
+                    .as_ref()
+                    .map_or("none", |full| full.account.provider.as_str()),
                 kind: SendErrorKind::Permanent,
                 code,
+                reason: "the account can't send any more".to_owned(),
                 wait: None,
             }),
         };
+        self.note(&sending, &outcome);
         self.record(&caller, &sending, outcome).await
     }
 
@@ -110,24 +116,25 @@ impl App {
         }
     }
 
-    fn note(&self, sending: &Sending, provider: &str, sent: &Result<Accepted, SendError>) {
+    fn note(&self, sending: &Sending, outcome: &Outcome) {
         let (delivery_id, attempt) = (sending.claimed.id, sending.claimed.attempt);
-        let code = match sent {
-            Ok(_) => "OK",
-            Err(error) => error.code,
+        let (provider, code) = match outcome {
+            Ok((provider, _)) => (*provider, "OK"),
+            Err(refusal) => (refusal.provider, refusal.code),
         };
         // The request that asked for the message, not the one that woke us: they differ after a retry.
         let cause = sending.claimed.request_id.as_deref().unwrap_or_default();
-        match sent {
+        match outcome {
             Ok(_) => tracing::info!(%delivery_id, provider, attempt, caused_by = cause, "sent"),
-            Err(error) => {
-                tracing::warn!(%delivery_id, provider, attempt, caused_by = cause, %error, "not sent");
+            Err(refusal) => {
+                tracing::warn!(%delivery_id, provider, attempt, caused_by = cause, error = refusal.reason, "not sent");
             }
         }
         Metrics::of(NAME)
             .dimension("Provider", provider)
             .dimension("Code", code)
             .count("Sends")
+            .metric("SendFailures", f64::from(u8::from(outcome.is_err())), Unit::Count)
             .emit(self.db.clock());
     }
 }
@@ -137,16 +144,22 @@ type Outcome = std::result::Result<(&'static str, Accepted), Refusal>;
 
 /// Why a message was not (known to be) sent.
 struct Refusal {
+    /// Whose account it was.
+    provider: &'static str,
     kind: SendErrorKind,
     code: &'static str,
+    /// For the log.
+    reason: String,
     wait: Option<Duration>,
 }
 
-impl From<SendError> for Refusal {
-    fn from(error: SendError) -> Self {
+impl Refusal {
+    fn by(provider: &'static str, error: &SendError) -> Self {
         Self {
+            provider,
             kind: error.kind,
             code: error.code,
+            reason: error.to_string(),
             wait: error.retry_after,
         }
     }

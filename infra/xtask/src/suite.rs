@@ -1,9 +1,11 @@
 //! Every test: first against a throwaway database and emulator, then against the deployed local stack.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::build::cargo;
 use crate::paths::{Paths, Ports};
@@ -42,7 +44,7 @@ pub fn test(arguments: &[String]) -> Result<()> {
     let logs = throwaway.local.join("suite-logs");
     std::fs::create_dir_all(&logs)?;
     let inside = with_backends(&throwaway, |database_url, endpoint| {
-        let mut command = runner(nextest, false, arguments);
+        let mut command = runner(nextest, false, arguments)?;
         command
             .env("M3_TEST_ADMIN_DATABASE_URL", database_url)
             .env("M3_TEST_AWS_ENDPOINT", endpoint)
@@ -57,8 +59,9 @@ pub fn test(arguments: &[String]) -> Result<()> {
         Ok(passed)
     });
     clear(&throwaway)?;
-    let outside =
-        stack::start(&developer).and_then(|()| watch(runner(nextest, true, arguments), &mut totals));
+    let outside = stack::start(&developer)
+        .and_then(|()| runner(nextest, true, arguments))
+        .and_then(|command| watch(command, &mut totals));
     if !was_up {
         stack::down(&developer);
     }
@@ -107,7 +110,7 @@ fn clear(paths: &Paths) -> Result<()> {
 }
 
 /// The command for the tests in process, or for those through the deployed stack.
-fn runner(nextest: bool, deployed: bool, arguments: &[String]) -> Command {
+fn runner(nextest: bool, deployed: bool, arguments: &[String]) -> Result<Command> {
     let mut command = cargo();
     if nextest {
         let set = if deployed {
@@ -134,19 +137,25 @@ fn runner(nextest: bool, deployed: bool, arguments: &[String]) -> Command {
             .args(["test", "--workspace", "--test", "e2e", "--no-fail-fast"])
             .args(arguments);
     } else {
-        command
-            .args([
-                "test",
-                "--workspace",
-                "--lib",
-                "--bins",
-                "--test",
-                "it",
-                "--no-fail-fast",
-            ])
-            .args(arguments);
+        command.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
+        for name in in_process()? {
+            command.args(["--test", &name]);
+        }
+        command.args(arguments);
     }
-    command
+    Ok(command)
+}
+
+/// Every test binary but `e2e`: Cargo can leave one out only by naming the others.
+fn in_process() -> Result<BTreeSet<String>> {
+    let metadata = output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests = targets.filter(|target| target["kind"][0] == "test" && target["name"] != "e2e");
+    Ok(tests
+        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .collect())
 }
 
 /// Runs the tests, shows what they print, and counts; false when the runner was not content.

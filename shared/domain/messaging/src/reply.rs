@@ -1,5 +1,5 @@
-//! Writing to a contact: a message and its delivery, in one transaction. Whoever calls wakes the
-//! sender after the commit; `next_attempt_at` finds what a crash left unwoken.
+//! Writing to a contact: a message and its delivery, in one transaction, whose commit wakes the
+//! sender; `next_attempt_at` finds what a crash left unwoken.
 
 use crate::message::{self, Message};
 use crate::{Channel, coded, context};

@@ -130,7 +130,7 @@ pub struct Database {
     pub password: Secret,
     #[serde(default)]
     pub tls: Tls,
-    /// Connections a process may hold; a Lambda instance works on one request at a time.
+    /// Connections a process may hold: a request needs one, a worker works on four records at once.
     #[serde(default = "default_connections")]
     pub max_connections: usize,
 }

@@ -33,15 +33,6 @@ impl<T> Patch<T> {
             Self::Absent | Self::Null => None,
         }
     }
-
-    /// Turns the value into another, keeping absence and null.
-    pub fn try_map<U, E>(self, parse: impl FnOnce(T) -> Result<U, E>) -> Result<Patch<U>, E> {
-        Ok(match self {
-            Self::Absent => Patch::Absent,
-            Self::Null => Patch::Null,
-            Self::Value(value) => Patch::Value(parse(value)?),
-        })
-    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {

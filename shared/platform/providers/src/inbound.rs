@@ -200,16 +200,6 @@ impl DeliveryStatus {
             Self::Failed => "failed",
         }
     }
-
-    /// Whether a message in `current` moves to this status. Updates come in any order and the
-    /// status only moves forward; a failure is final, and is not believed of what has arrived.
-    pub fn supersedes(self, current: Self) -> bool {
-        match (current, self) {
-            (Self::Sent, next) => next != Self::Sent,
-            (Self::Delivered, next) => next == Self::Read,
-            (Self::Read | Self::Failed, _) => false,
-        }
-    }
 }
 
 impl InboundEvent {
@@ -312,31 +302,6 @@ impl fmt::Debug for Media {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_only_moves_forward_in_every_order() {
-        use DeliveryStatus::{Delivered, Failed, Read, Sent};
-        let settle = |sequence: &[DeliveryStatus]| {
-            sequence[1..].iter().fold(
-                sequence[0],
-                |now, &next| if next.supersedes(now) { next } else { now },
-            )
-        };
-        assert_eq!(settle(&[Delivered, Sent, Read, Delivered]), Read);
-        assert_eq!(settle(&[Sent, Read]), Read);
-        assert_eq!(settle(&[Failed, Sent]), Failed);
-        assert_eq!(settle(&[Delivered, Failed]), Delivered);
-        for order in [
-            [Sent, Delivered, Read],
-            [Sent, Read, Delivered],
-            [Delivered, Sent, Read],
-            [Delivered, Read, Sent],
-            [Read, Sent, Delivered],
-            [Read, Delivered, Sent],
-        ] {
-            assert_eq!(settle(&order), Read);
-        }
-    }
 
     #[test]
     fn times_out_of_reason_fall_back_to_the_receipt() {

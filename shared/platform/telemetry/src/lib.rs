@@ -110,7 +110,12 @@ impl Metrics {
         let _ = writeln!(stdout, "{line}");
     }
 
+    /// CloudWatch adds nothing up over dimensions, so a metric in detail is also there by function.
     fn line(self, clock: &Clock) -> Value {
+        let mut dimensions = vec![self.dimensions.clone()];
+        if self.dimensions.len() > 1 {
+            dimensions.insert(0, self.dimensions[..1].to_vec());
+        }
         let mut line = self.fields;
         line.insert(
             "_aws".to_owned(),
@@ -118,7 +123,7 @@ impl Metrics {
                 "Timestamp": clock.now().as_millisecond(),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
-                    "Dimensions": [self.dimensions],
+                    "Dimensions": dimensions,
                     "Metrics": self.definitions,
                 }],
             }),
@@ -160,5 +165,8 @@ mod tests {
             "Function": "contacts", "Latency": 12.5, "status": 200,
         });
         assert_eq!(line, expected);
+        let detailed = Metrics::of("contacts").dimension("Code", "OK").count("Sends").line(&clock);
+        let sets = &detailed["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+        assert_eq!(*sets, json!([["Function"], ["Function", "Code"]]));
     }
 }

@@ -1,7 +1,8 @@
 //! What handlers answer with, apart from [`crate::Json`].
 
+use crate::openapi::IF_MATCH_PARAMETER;
 use crate::{Json, Result};
-use aide::openapi::{Operation, Response as ApiResponse};
+use aide::openapi::{Operation, ReferenceOr, Response as ApiResponse};
 use aide::{OperationInput, OperationOutput, generate::GenContext};
 use aws_lc_rs::digest;
 use axum::extract::FromRequestParts;
@@ -126,7 +127,15 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-impl OperationInput for IfMatch {}
+impl OperationInput for IfMatch {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        operation.parameters.push(ReferenceOr::Reference {
+            reference: IF_MATCH_PARAMETER.to_owned(),
+            summary: None,
+            description: None,
+        });
+    }
+}
 
 fn with_status(status: u16, response: Option<ApiResponse>) -> Vec<(Option<u16>, ApiResponse)> {
     response

@@ -8,6 +8,9 @@ use aide::transform::TransformOperation;
 use axum::extract::FromRef;
 use serde_json::{Value, json};
 
+/// Where [`header_parameters`] puts `If-Match`.
+pub(crate) const IF_MATCH_PARAMETER: &str = "#/components/parameters/IfMatch";
+
 /// The document being put together, function by function.
 pub struct Document(Value);
 
@@ -86,19 +89,14 @@ impl Document {
             "type": "apiKey", "in": "header", "name": "X-Provisioning-Key",
             "description": "The key of who runs the system.",
         });
-        for path in document["paths"]
-            .as_object_mut()
-            .into_iter()
-            .flatten()
-            .map(|(_, path)| path)
-        {
-            for operation in path
-                .as_object_mut()
-                .into_iter()
-                .flatten()
-                .map(|(_, operation)| operation)
-            {
-                complete(operation, &describe);
+        document["components"]["parameters"] = header_parameters();
+        for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+            for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+                complete(method, operation, &describe);
+            }
+            if path.starts_with("/v1/webhooks/") {
+                operations["servers"] = json!([{ "url": "{webhooks_url}", "variables": { "webhooks_url": { "default": "/" } },
+                    "description": "The webhooks' own address, a function URL." }]);
             }
         }
         document
@@ -146,7 +144,7 @@ impl Described {
     }
 }
 
-fn complete(operation: &mut Value, describe: &impl Fn(&str) -> Option<String>) {
+fn complete(method: &str, operation: &mut Value, describe: &impl Fn(&str) -> Option<String>) {
     let Some(object) = operation.as_object_mut() else {
         return;
     };
@@ -161,11 +159,30 @@ fn complete(operation: &mut Value, describe: &impl Fn(&str) -> Option<String>) {
             object.insert("description".to_owned(), rest.into());
         }
     }
+    if method == "post" && object.contains_key("security") {
+        let parameters = object.entry("parameters").or_insert_with(|| json!([]));
+        if let Some(parameters) = parameters.as_array_mut() {
+            parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+        }
+    }
     let responses = object.entry("responses").or_insert_with(|| json!({}));
     responses["default"] = json!({
         "description": "An error.",
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+}
+
+fn header_parameters() -> Value {
+    json!({
+        "IdempotencyKey": {
+            "in": "header", "name": "Idempotency-Key", "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "description": "Repeated with the same key within 24 hours, the first answer comes again and nothing is done twice.",
+        },
+        "IfMatch": {
+            "in": "header", "name": "If-Match", "schema": { "type": "string" },
+            "description": "The ETag that was seen: 412 when somebody else changed the record meanwhile.",
+        },
+    })
 }
 
 fn problem_schema() -> Value {

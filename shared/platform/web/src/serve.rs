@@ -135,7 +135,15 @@ where
             HeaderName::from_static("x-tenant-id"),
             REQUEST_ID,
         ])
-        .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, REPLAYED]);
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            REQUEST_ID,
+            REPLAYED,
+            HeaderName::from_static("ratelimit-limit"),
+            HeaderName::from_static("ratelimit-remaining"),
+            HeaderName::from_static("ratelimit-reset"),
+        ]);
     router
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::custom(panicked))

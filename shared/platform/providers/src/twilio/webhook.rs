@@ -1,9 +1,9 @@
-//! Twilio's webhooks: one form, one event.
+//! Twilio's webhooks: one form, one event. The same fields may come as a JSON object.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::ProviderError;
 use crate::inbound::{
@@ -191,6 +191,10 @@ struct Form(BTreeMap<String, Vec<String>>);
 
 impl Form {
     fn parse(body: &[u8]) -> Result<Self, ProviderError> {
+        // No field name begins with a brace.
+        if body.first() == Some(&b'{') {
+            return Self::from_json(body);
+        }
         let mut form = BTreeMap::<String, Vec<String>>::new();
         for (at, (name, value)) in form_urlencoded::parse(body).enumerate() {
             if at == MAX_PARAMETERS {
@@ -201,6 +205,21 @@ impl Form {
                 .push(without_nul(&value));
         }
         Ok(Self(form))
+    }
+
+    fn from_json(body: &[u8]) -> Result<Self, ProviderError> {
+        let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|_| ProviderError::NotForm)?;
+        if fields.len() > MAX_PARAMETERS {
+            return Err(ProviderError::NotForm);
+        }
+        let text = |value| match value {
+            Value::String(text) => without_nul(&text),
+            other => other.to_string(),
+        };
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (without_nul(&name), vec![text(value)]));
+        Ok(Self(fields.collect()))
     }
 
     fn get(&self, name: &str) -> Option<&str> {

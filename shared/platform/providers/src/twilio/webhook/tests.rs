@@ -124,6 +124,23 @@ fn repeated_parameters_are_kept_and_the_first_counts() {
 }
 
 #[test]
+fn json_says_the_same_as_a_form() {
+    let fields = json!({ "AccountSid": "AC1", "MessageSid": "SM1", "From": "+201001234567", "To": "+14155238886",
+                         "Body": "x", "NumMedia": 0 });
+    let form = "AccountSid=AC1&MessageSid=SM1&From=%2B201001234567&To=%2B14155238886&Body=x&NumMedia=0";
+    assert_eq!(read(&fields.to_string(), None), read(form, None));
+    assert_eq!(account_sid(fields.to_string().as_bytes()), Ok(Some("AC1".into())));
+    for broken in ["{", "{\"AccountSid\":", "{}x"] {
+        assert_eq!(
+            account_sid(broken.as_bytes()),
+            Err(ProviderError::NotForm),
+            "{broken}"
+        );
+    }
+    assert_eq!(account_sid(b"{}"), Ok(None));
+}
+
+#[test]
 fn a_flood_of_parameters_is_refused() {
     let form = "a=1&".repeat(MAX_PARAMETERS + 1);
     assert_eq!(event(form.as_bytes(), None, now()), Err(ProviderError::NotForm));
