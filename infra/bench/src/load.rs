@@ -31,6 +31,11 @@ impl Round {
     pub fn p50(&self) -> f64 {
         self.latencies[self.latencies.len() / 2].as_secs_f64() * 1e6
     }
+
+    /// What 95 of 100 requests took at most, in milliseconds.
+    pub fn p95(&self) -> f64 {
+        self.latencies[self.latencies.len() * 95 / 100].as_secs_f64() * 1e3
+    }
 }
 
 /// Asks for a time over so many connections; every answer must have the status.
