@@ -139,11 +139,12 @@ SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('approvals.requester.id')::
 FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'manager'
 ON CONFLICT DO NOTHING;
 
-INSERT INTO approval_policies (tenant_id, id, name, action_code, object_type, created_at, updated_at)
-SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'id')::uuid, 'Demo ' || p.key, 'deal.discount_pct', 'deal',
-       '2025-01-01Z', '2025-01-01Z'
+INSERT INTO approval_policies (tenant_id, id, name, action_code, object_type, conditions, created_at, updated_at)
+SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'id')::uuid, 'Demo ' || p.key, 'entitlement.override', 'entitlements',
+       '{"field": "changes", "op": "gt", "value": 20}', '2025-01-01Z', '2025-01-01Z'
 FROM jsonb_each(pg_temp.demo('approvals.policies')::jsonb) p
-ON CONFLICT (tenant_id, id) DO UPDATE SET active = true, archived_at = NULL;
+ON CONFLICT (tenant_id, id) DO UPDATE SET action_code = excluded.action_code, object_type = excluded.object_type,
+    conditions = excluded.conditions, active = true, archived_at = NULL;
 
 INSERT INTO approval_steps (tenant_id, id, policy_id, seq, kind, approver_mode, approver_ref, approver_user_id)
 SELECT pg_temp.demo('tenant.id')::uuid, (p.value ->> 'step_id')::uuid, (p.value ->> 'id')::uuid, 1, 'sequential', 'user',

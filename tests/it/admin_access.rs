@@ -5,6 +5,7 @@ mod assignment;
 mod escalation;
 mod groups;
 mod hierarchy;
+mod key_tree;
 mod races;
 mod roles;
 pub mod setup;

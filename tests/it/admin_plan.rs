@@ -2,6 +2,9 @@
 
 mod limits;
 mod overrides;
+mod past_due;
+mod plans;
+mod seats;
 mod views;
 
 use crate::support::{Api, Login, World};

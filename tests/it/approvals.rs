@@ -1,9 +1,12 @@
 //! `/v1/approvals`, and what it gates.
 
+mod approvers;
 mod deciding;
 mod executing;
 mod foreign;
 mod gating;
+mod overrides;
 mod policies;
+mod queue;
 mod setup;
 mod sla;

@@ -2,7 +2,12 @@
 
 mod audit_log;
 mod chain;
+mod erasing;
 mod erasure;
+mod events;
 mod export;
+mod furnish;
+mod keeping;
+mod late;
 mod person;
 pub mod setup;

@@ -319,3 +319,167 @@ async fn lists_are_paged_sorted_and_filtered() {
         .await
         .expect_code(400, "INVALID_REQUEST");
 }
+
+async fn set_status(world: &World, user: uuid::Uuid, status: &str) {
+    let sql = "UPDATE users SET status = $3 WHERE tenant_id = $1 AND id = $2";
+    let params: [&(dyn db::ToSql + Sync); 3] = [&world.tenant.0, &user, &status];
+    assert_eq!(world.admin_sql().await.execute(sql, &params).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_contact_is_given_to_nobody_who_is_not_active() {
+    let world = World::new().await;
+    let (api, me) = (world.contacts(), world.admin().await);
+    let other = world.user("staff").await.user_id;
+    let body = json!({ "first_name": "A", "owner_user_id": other });
+    let owned = api.post(&me, "/v1/contacts", &body).await.expect(201);
+    let path = format!("/v1/contacts/{}", owned["id"].as_str().unwrap());
+    let mine = json!({ "first_name": "B", "owner_user_id": me.user_id });
+    let mine = api.post(&me, "/v1/contacts", &mine).await.expect(201);
+    let mine = format!("/v1/contacts/{}", mine["id"].as_str().unwrap());
+    let missing = json!({ "first_name": "A", "owner_user_id": testkit::unique() });
+    let unknown = api
+        .post(&me, "/v1/contacts", &missing)
+        .await
+        .expect_code(404, "NOT_FOUND");
+    for status in ["invited", "suspended", "deactivated"] {
+        set_status(&world, other, status).await;
+        let give = json!({ "owner_user_id": other });
+        for answer in [
+            api.post(&me, "/v1/contacts", &body).await,
+            api.patch(&me, &mine, &give).await,
+        ] {
+            let error = answer.expect_code(404, "NOT_FOUND");
+            assert_eq!(error["message"], unknown["message"], "{status}");
+        }
+        // Whose it is already, it stays: the contact can be changed, also as it was read.
+        for change in [
+            json!({ "job_title": status }),
+            json!({ "job_title": status, "owner_user_id": other }),
+        ] {
+            let changed = api.patch(&me, &path, &change).await.expect(200);
+            assert_eq!(changed["owner_user_id"], other.to_string());
+        }
+    }
+    let listed = api
+        .get(&me, &format!("/v1/contacts?owner_user_id={other}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        listed["data"].as_array().unwrap().len(),
+        1,
+        "and nothing was made"
+    );
+    let taken = api
+        .patch(&me, &path, &json!({ "owner_user_id": null }))
+        .await
+        .expect(200);
+    assert_eq!(taken["owner_user_id"], json!(null));
+    api.patch(&me, &path, &json!({ "owner_user_id": other }))
+        .await
+        .expect_code(404, "NOT_FOUND");
+}
+
+/// Somebody is just leaving: the contact waits for that, and then does not go to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_waits_for_who_is_leaving_and_stays_away() {
+    let world = World::new().await;
+    let (api, me) = (world.contacts(), world.admin().await);
+    let mine = api
+        .post(&me, "/v1/contacts", &json!({ "first_name": "A" }))
+        .await
+        .expect(201);
+    let mine = format!("/v1/contacts/{}", mine["id"].as_str().unwrap());
+    for create in [true, false] {
+        let leaving = world.user("staff").await.user_id;
+        let sql = world.admin_sql().await;
+        sql.batch_execute("BEGIN").await.unwrap();
+        let leave = "UPDATE users SET status = 'deactivated' WHERE tenant_id = $1 AND id = $2";
+        let params: [&(dyn db::ToSql + Sync); 2] = [&world.tenant.0, &leaving];
+        assert_eq!(sql.execute(leave, &params).await.unwrap(), 1);
+        let body = json!({ "first_name": "A", "owner_user_id": leaving });
+        let give = async {
+            if create {
+                api.post(&me, "/v1/contacts", &body).await
+            } else {
+                api.patch(&me, &mine, &body).await
+            }
+        };
+        let end = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            sql.batch_execute("COMMIT").await.unwrap();
+        };
+        let (given, ()) = futures::join!(give, end);
+        given.expect_code(404, "NOT_FOUND");
+    }
+}
+
+/// The other way round: who is just being given a contact can't leave without handing it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_being_given_a_contact_leaves_with_it_handed_over_or_not_at_all() {
+    let world = World::new().await;
+    let (administration, me) = (world.administration(), world.admin().await);
+    let leaving = world.user("staff").await.user_id;
+    let body = json!({ "first_name": "A", "owner_user_id": leaving });
+    let new = contacts::contact::NewContact::parse(&serde_json::from_value(body).unwrap()).unwrap();
+    let caller = testkit::TestDb::system(world.tenant);
+    let path = format!("/v1/admin/users/{leaving}/deactivate");
+    let mut leave = None;
+    let give = world.test.db.write(&caller, async |tx| {
+        contacts::contact::insert(&tx, &new).await?;
+        let (administration, me, path) = (administration.clone(), me.clone(), path.clone());
+        leave = Some(tokio::spawn(async move {
+            administration.post(&me, &path, &json!({})).await
+        }));
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        Ok(())
+    });
+    give.await.unwrap();
+    let error = leave.unwrap().await.unwrap().expect_code(409, "CONFLICT");
+    assert_eq!(
+        error["details"]["owned"],
+        json!({ "contacts": 1, "conversations": 0 })
+    );
+}
+
+/// However it comes at once, nobody who left owns a contact in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_left_owns_a_contact() {
+    let world = World::new().await;
+    let (api, administration, me) = (world.contacts(), world.administration(), world.admin().await);
+    for _ in 0..6 {
+        let (leaving, heir) = (
+            world.user("staff").await.user_id,
+            world.user("staff").await.user_id,
+        );
+        let (to_leaving, to_heir) = (
+            json!({ "first_name": "A", "owner_user_id": leaving }),
+            json!({ "first_name": "A", "owner_user_id": heir }),
+        );
+        let made = api.post(&me, "/v1/contacts", &to_leaving).await.expect(201);
+        let path = format!("/v1/contacts/{}", made["id"].as_str().unwrap());
+        let leave = async |user: uuid::Uuid, body: serde_json::Value| {
+            let path = format!("/v1/admin/users/{user}/deactivate");
+            administration.post(&me, &path, &body).await.status
+        };
+        let (gone, heir_gone, _) = futures::join!(
+            leave(leaving, json!({ "reassign_to": heir })),
+            leave(heir, json!({})),
+            join_all((0..8).map(async |n: u32| match n % 4 {
+                0 => api.post(&me, "/v1/contacts", &to_leaving).await,
+                1 => api.post(&me, "/v1/contacts", &to_heir).await,
+                2 => api.patch(&me, &path, &to_heir).await,
+                _ => api.patch(&me, &path, &to_leaving).await,
+            })),
+        );
+        assert!(
+            [200, 422].contains(&gone) && [200, 409].contains(&heir_gone),
+            "{gone} {heir_gone}"
+        );
+        let owned = "SELECT count(*) FROM contacts c JOIN users u ON u.tenant_id = c.tenant_id AND u.id = c.owner_user_id
+            WHERE c.tenant_id = $1 AND c.archived_at IS NULL AND u.status <> 'active'";
+        let admin = world.admin_sql().await;
+        let owned: i64 = admin.query_one(owned, &[&world.tenant.0]).await.unwrap().get(0);
+        assert_eq!(owned, 0);
+    }
+}

@@ -2,5 +2,6 @@
 
 mod abuse;
 mod issuer;
+mod second_factor;
 mod setup;
 mod sign_in;

@@ -2,8 +2,12 @@
 
 mod bulk;
 mod dictionaries;
+mod groups;
+mod handing_over;
 mod invites;
 mod lifecycle;
+mod races;
+mod resets;
 pub(crate) mod setup;
 mod tenants;
 mod told;

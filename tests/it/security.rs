@@ -5,6 +5,7 @@ mod login_2fa;
 mod password;
 mod phone;
 pub(crate) mod policy;
+mod proofs;
 mod purge;
 mod register;
 pub(crate) mod setup;

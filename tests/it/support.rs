@@ -114,8 +114,8 @@ impl World {
         let caller = TestDb::system(self.tenant);
         let write = self.test.db.write(&caller, async |tx| {
             tx.execute(
-                "INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at)
-                 VALUES ($1, $2, $3, $3, 'Test User', now())",
+                "INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at, password_hash)
+                 VALUES ($1, $2, $3, $3, 'Test User', now(), 'of a password that nobody knows')",
                 &[&tenant, &user_id, &email],
             )
             .await?;
@@ -152,6 +152,17 @@ impl World {
         self.administration_with(|_| ())
     }
 
+    /// Counts followed links in a table.
+    pub fn links(
+        &self,
+        cloud: &cloud::Cloud,
+        table: &str,
+        limit: cloud::RateLimit,
+    ) -> admin_function::people::links::Links {
+        let (clock, sealer) = (self.test.db.clock().clone(), self.test.db.sealer().clone());
+        admin_function::people::links::Links::new(cloud.rate_limiter(table, clock), limit, sealer)
+    }
+
     /// The admin function, set up otherwise.
     pub fn administration_with(&self, change: impl FnOnce(&mut admin_function::App)) -> Api {
         let cloud = cloud::Cloud::connect(&crate::messaging::stack::aws_env(
@@ -162,6 +173,7 @@ impl World {
             db: self.test.db.clone(),
             web: self.web(),
             bucket: cloud.bucket(crate::messaging::stack::BUCKET),
+            links: self.links(&cloud, "none", admin_function::people::links::LIMIT),
             app_url: "https://app.test".into(),
             is_dev: true,
         };

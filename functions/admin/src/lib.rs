@@ -12,6 +12,7 @@ use axum::extract::FromRef;
 use cloud::{Bucket, Cloud};
 use config::{Env, secret};
 use kernel::{Clock, Error, Result};
+use people::links::{self, Links};
 use std::sync::Arc;
 use web::{Routes, Web};
 
@@ -22,6 +23,8 @@ pub struct App {
     pub web: Web,
     /// Where exports are put.
     pub bucket: Bucket,
+    /// How often an address may follow links.
+    pub links: Links,
     /// Where people open the system: links in messages begin with it. No trailing slash.
     pub app_url: Arc<str>,
     /// Whether this is a developer's environment, where plans may be tried out.
@@ -57,11 +60,14 @@ impl App {
         let secrets = cloud.secrets(&env, &wanted).await?;
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
+        let limiter = cloud.rate_limiter(setting("STATE_TABLE")?, clock.clone());
+        let links = Links::new(limiter, links::limit_of(setting("M3_ENV")?), db.sealer().clone());
         let operator = secrets.parse(secret::PROVISIONING_KEY).map_err(Error::internal)?;
         Ok(Self {
             db,
             web: Web::from_config(&env, &secrets, clock)?.with_operator(&operator),
             bucket: cloud.bucket(setting("BUCKET")?),
+            links,
             app_url: setting("APP_URL")?.trim_end_matches('/').into(),
             is_dev: matches!(env.optional("M3_ENV"), Some("local" | "dev")),
         })

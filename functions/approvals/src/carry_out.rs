@@ -3,6 +3,7 @@
 use approvals::Command;
 use contacts::contact;
 use db::Tx;
+use entitlements::override_;
 use futures::future::BoxFuture;
 use kernel::Result;
 
@@ -11,6 +12,9 @@ pub fn carry_out<'a>(tx: &'a Tx, command: &'a Command) -> BoxFuture<'a, Result<(
     Box::pin(async move {
         match command {
             Command::ContactDelete { contact_id } => contact::archive(tx, *contact_id).await,
+            Command::EntitlementOverride { scope, overrides } => {
+                override_::set(tx, *scope, overrides).await.map(drop)
+            }
         }
     })
 }

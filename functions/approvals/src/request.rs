@@ -39,14 +39,14 @@ pub async fn get(
 
 /// Cancels a request for approval.
 ///
-/// Who made it may while it waits, and who manages policies.
+/// Who made it may while it waits, and who manages policies; then the requester is told.
 pub async fn cancel(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
 ) -> Result<Json<RequestDetail>> {
-    let cancelled = app
-        .db
-        .write(&caller, async |tx| cancel::cancel(&tx, path.id).await);
+    let cancelled = app.db.write(&caller, async |tx| {
+        cancel::cancel(&tx, &app.app_url, path.id).await
+    });
     Ok(Json(cancelled.await?))
 }

@@ -1,6 +1,7 @@
 //! Second factors that are codes to the verified phone, and backup codes.
 
 use crate::App;
+use crate::proving::{Offered, Verdict};
 use axum::extract::State;
 use identity::method::{self, PhoneChannel};
 use identity::proof::Proof;
@@ -30,7 +31,7 @@ impl ProofBody {
 pub struct FactorAnswer {
     pub twofa_methods: Vec<String>,
     /// Ten codes, each good once in place of a second factor, shown now and never again; `null` when
-    /// the user has some left.
+    /// another second factor was on already.
     pub backup_codes: Option<Vec<String>>,
 }
 
@@ -88,32 +89,42 @@ pub async fn regenerate_backup_codes(
 ) -> Result<Json<BackupCodes>> {
     let proof = body.parse()?;
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    let verdict = Verdict::default();
     let made = app.db.write(&caller, async |tx| {
-        proof.check(&tx, user_id).await?;
+        verdict.note(proof.check(&tx, user_id).await)?;
         let backup_codes = backup_code::regenerate(&tx, user_id).await?;
         Ok(BackupCodes { backup_codes })
     });
-    Ok(Json(app.guard.with_proof(user_id, Box::pin(made)).await?))
+    let made = app.with_proof(&caller, Offered::of(&proof), &verdict, Box::pin(made));
+    Ok(Json(made.await?))
 }
 
 async fn enable(app: &App, caller: &Caller, channel: PhoneChannel) -> Result<Json<FactorAnswer>> {
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
     let enabled = app.db.write(caller, async |tx| {
+        let on = method::enable(&tx, user_id, channel).await?;
         Ok(FactorAnswer {
-            twofa_methods: method::enable(&tx, user_id, channel).await?,
-            backup_codes: backup_code::issue_if_none(&tx, user_id).await?,
+            twofa_methods: on.methods,
+            backup_codes: on.backup_codes,
         })
     });
     Ok(Json(enabled.await?))
 }
 
-async fn disable(app: &App, caller: &Caller, body: &ProofBody, method: Method) -> Result<NoContent> {
+pub(crate) async fn disable(
+    app: &App,
+    caller: &Caller,
+    body: &ProofBody,
+    method: Method,
+) -> Result<NoContent> {
     let proof = body.parse()?;
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    let verdict = Verdict::default();
     let removed = app.db.write(caller, async |tx| {
-        proof.check(&tx, user_id).await?;
+        verdict.note(proof.check(&tx, user_id).await)?;
         method::remove(&tx, user_id, method).await
     });
-    app.guard.with_proof(user_id, Box::pin(removed)).await?;
+    app.with_proof(caller, Offered::of(&proof), &verdict, Box::pin(removed))
+        .await?;
     Ok(NoContent)
 }

@@ -1,13 +1,14 @@
 //! How often somebody may try. Counters live in `DynamoDB`, under keyed hashes of addresses.
 //!
 //! When `DynamoDB` is away, whatever can be guessed or sent without end fails closed (503): login, its
-//! second step, signup, links by mail, and proofs of a signed-in user. What a token of 256 random bits
-//! opens fails open: refresh (closing it would end every session within 15 minutes) and links.
+//! second step, signup, links by mail, codes to phones, and proofs of a signed-in user. What a token of
+//! 256 random bits opens fails open: refresh (closing it would end every session within 15 minutes) and
+//! links.
 
+use crate::proving::Offered;
 use cloud::{Attempt, Cloud, Decision, Key, LockOut, LockOuts, RateLimit, RateLimiter};
 use config::Env;
-use kernel::{Clock, Code, Email, Error, Origin, Result, Sealer};
-use std::pin::Pin;
+use kernel::{Caller, Clock, Code, Email, Error, Origin, Phone, Result, Sealer};
 use std::time::Duration;
 use uuid::Uuid;
 use web::Quota;
@@ -16,26 +17,30 @@ use web::Quota;
 const WRONG_PASSWORDS: LockOut = LockOut::of("login");
 /// As many wrong second factors of one user, over all of the user's logins under way.
 const WRONG_SECOND_FACTORS: LockOut = LockOut::of("second-factor");
-/// As many wrong passwords or codes of a user who is signed in. Counted apart, so that a stolen session
-/// locks nobody out of logging in.
-const WRONG_PROOFS: LockOut = LockOut::of("proof");
+/// As many wrong passwords of a user who is signed in. Counted apart, so that a stolen session locks
+/// nobody out of logging in.
+const WRONG_PASSWORD_PROOFS: LockOut = LockOut::of("proof-password");
+/// As many wrong codes of the app in use, or backup codes, of one.
+const WRONG_CODE_PROOFS: LockOut = LockOut::of("proof-code");
+/// As many wrong codes of an app that is not in use yet.
+const WRONG_NEW_APPS: LockOut = LockOut::of("new-app");
 /// Login codes that are sent to one user, whose password somebody has.
 const LOGIN_CODES: RateLimit = RateLimit {
     name: "login-codes",
     capacity: 10,
     per: Duration::from_hours(1),
 };
-/// Messages that strangers can have us send to one mailbox.
-const MAILS_TO: RateLimit = RateLimit {
-    name: "mail-to",
-    capacity: 5,
+/// Codes that are sent to verify one number, whoever asks and wherever.
+const CODES_TO: RateLimit = RateLimit {
+    name: "phone-to",
+    capacity: 6,
     per: Duration::from_hours(1),
 };
 /// On a developer's machine everybody has one address, and tests sign up hundreds of companies.
 const LOCAL_FACTOR: u32 = 100;
 
-/// What one address may do.
-#[derive(Clone, Copy, Debug)]
+/// What one address may do, and one mailbox or company bear.
+#[derive(Clone, Debug)]
 pub struct Limits {
     pub logins: RateLimit,
     pub signups: RateLimit,
@@ -44,6 +49,12 @@ pub struct Limits {
     pub mails: RateLimit,
     /// Following one.
     pub links: RateLimit,
+    /// Asking for a code to verify a phone.
+    pub phones: RateLimit,
+    /// Messages that strangers can have us send to one mailbox.
+    pub mailbox: RateLimit,
+    /// Codes to verify phones that one company can have us send: each costs money.
+    pub phones_of_tenant: RateLimit,
 }
 
 impl Limits {
@@ -74,30 +85,36 @@ impl Limits {
             capacity: 300,
             per: Duration::from_mins(10),
         },
+        phones: RateLimit {
+            name: "phone-ip",
+            capacity: 60,
+            per: Duration::from_hours(1),
+        },
+        mailbox: RateLimit {
+            name: "mail-to",
+            capacity: 5,
+            per: Duration::from_hours(1),
+        },
+        phones_of_tenant: RateLimit {
+            name: "phone-tenant",
+            capacity: 200,
+            per: Duration::from_hours(24),
+        },
     };
 
     /// So many times the default.
     #[must_use]
     pub const fn times(factor: u32) -> Self {
-        let Self {
-            mut logins,
-            mut signups,
-            mut refreshes,
-            mut mails,
-            mut links,
-        } = Self::DEFAULT;
-        logins.capacity *= factor;
-        signups.capacity *= factor;
-        refreshes.capacity *= factor;
-        mails.capacity *= factor;
-        links.capacity *= factor;
-        Self {
-            logins,
-            signups,
-            refreshes,
-            mails,
-            links,
-        }
+        let mut limits = Self::DEFAULT;
+        limits.logins.capacity *= factor;
+        limits.signups.capacity *= factor;
+        limits.refreshes.capacity *= factor;
+        limits.mails.capacity *= factor;
+        limits.links.capacity *= factor;
+        limits.phones.capacity *= factor;
+        limits.mailbox.capacity *= factor;
+        limits.phones_of_tenant.capacity *= factor;
+        limits
     }
 }
 
@@ -161,7 +178,21 @@ impl Guard {
     /// Counts a link that is asked for: from this address, and to this mailbox, whoever has it.
     pub(crate) async fn mail(&self, origin: &Origin, quota: &Quota, email: &Email) -> Result<()> {
         self.take(&self.limits.mails, origin, quota).await?;
-        self.take_key(&MAILS_TO, &Key::personal(&self.sealer, &email.normalised))
+        self.mail_to(email).await
+    }
+
+    /// Counts a message that a stranger has us send to a mailbox.
+    pub(crate) async fn mail_to(&self, email: &Email) -> Result<()> {
+        let key = Key::personal(&self.sealer, &email.normalised);
+        self.take_key(&self.limits.mailbox, &key).await
+    }
+
+    /// Counts a code that verifies a phone: from this address, in this company, and to this number.
+    pub(crate) async fn phone_code(&self, caller: &Caller, quota: &Quota, phone: &Phone) -> Result<()> {
+        self.take(&self.limits.phones, caller.origin(), quota).await?;
+        self.take_key(&self.limits.phones_of_tenant, &Key::id(caller.tenant()))
+            .await?;
+        self.take_key(&CODES_TO, &Key::personal(&self.sealer, phone.as_str()))
             .await
     }
 
@@ -174,6 +205,13 @@ impl Guard {
     pub(crate) async fn guess(&self, lock_key: &str) -> Result<u32> {
         self.begin(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key))
             .await
+    }
+
+    /// The password was right, for an account that says nothing of the guesses before it: they stay
+    /// counted, and this one is not.
+    pub(crate) async fn not_a_guess(&self, lock_key: &str) {
+        let key = Key::personal(&self.sealer, lock_key);
+        warn(self.lock_outs.take_back(&WRONG_PASSWORDS, &key).await);
     }
 
     /// The password was right.
@@ -194,33 +232,14 @@ impl Guard {
         self.clear(&WRONG_SECOND_FACTORS, &Key::id(user_id)).await;
     }
 
-    /// Does what needs a password or code of a signed-in user. The try is counted before it is looked
-    /// at, and forgotten when the proof held, whatever else the work came to. (`work` is boxed because a
-    /// transaction's future is large.)
-    ///
-    /// # Errors
-    /// 429 after too many wrong ones; as `work`.
-    pub(crate) async fn with_proof<T>(
-        &self,
-        user_id: Uuid,
-        work: Pin<Box<impl Future<Output = Result<T>>>>,
-    ) -> Result<T> {
-        let key = Key::id(user_id);
-        self.begin(&WRONG_PROOFS, &key).await?;
-        let outcome = work.await;
-        let unproved = |error: &Error| {
-            matches!(
-                error.code(),
-                Code::AuthInvalidCredentials
-                    | Code::AuthTwoFactorInvalidCode
-                    | Code::Internal
-                    | Code::Unavailable
-            )
-        };
-        if !outcome.as_ref().is_err_and(unproved) {
-            self.clear(&WRONG_PROOFS, &key).await;
-        }
-        outcome
+    /// Counts a proof of a signed-in user, before it is looked at.
+    pub(crate) async fn proof(&self, offered: Offered, user_id: Uuid) -> Result<()> {
+        self.begin(wrong(offered), &Key::id(user_id)).await.map(drop)
+    }
+
+    /// The proof held.
+    pub(crate) async fn proof_held(&self, offered: Offered, user_id: Uuid) {
+        self.clear(wrong(offered), &Key::id(user_id)).await;
     }
 
     async fn begin(&self, rule: &LockOut, key: &Key) -> Result<u32> {
@@ -230,14 +249,8 @@ impl Guard {
         }
     }
 
-    /// Not worth failing a request for: the count also ends by itself.
     async fn clear(&self, rule: &LockOut, key: &Key) {
-        if let Err(error) = self.lock_outs.clear(rule, key).await {
-            tracing::warn!(
-                cause = telemetry::chain(&error),
-                "a lock-out counter was not cleared"
-            );
-        }
+        warn(self.lock_outs.clear(rule, key).await);
     }
 
     async fn take_open(&self, limit: &RateLimit, origin: &Origin, quota: &Quota) -> Result<()> {
@@ -264,6 +277,24 @@ impl Guard {
 
     async fn take_key(&self, limit: &RateLimit, key: &Key) -> Result<()> {
         allowed(self.limiter.take(limit, key).await?)
+    }
+}
+
+fn wrong(offered: Offered) -> &'static LockOut {
+    match offered {
+        Offered::Password => &WRONG_PASSWORD_PROOFS,
+        Offered::Code => &WRONG_CODE_PROOFS,
+        Offered::NewApp => &WRONG_NEW_APPS,
+    }
+}
+
+/// Not worth failing a request for: a count also ends by itself.
+fn warn(changed: Result<()>) {
+    if let Err(error) = changed {
+        tracing::warn!(
+            cause = telemetry::chain(&error),
+            "a lock-out counter was not changed"
+        );
     }
 }
 

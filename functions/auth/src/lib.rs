@@ -13,6 +13,7 @@ pub mod oauth;
 pub mod password;
 pub mod phone;
 mod presented;
+mod proving;
 pub mod refresh;
 pub mod register;
 pub mod session;

@@ -3,6 +3,7 @@
 use crate::App;
 use crate::login::FAILURE_TIME;
 use axum::extract::State;
+use futures::future::try_join_all;
 use identity::link::{self, LinkToken, Purpose};
 use identity::login::Addressee;
 use schemars::JsonSchema;
@@ -15,7 +16,8 @@ use web::{Accepted, Json, NoContent, Origin, Quota, Result};
 #[serde(deny_unknown_fields)]
 pub struct MailboxBody {
     pub email: String,
-    /// The slug or id of the company; without it a link is sent for each company's account.
+    /// The slug or id of the company; without it a link is sent for each company's account, for four at
+    /// most, those with a verified address first.
     pub tenant: Option<String>,
 }
 
@@ -76,7 +78,9 @@ pub async fn verify_email(
         .ok_or_else(link::refused)?;
     let caller = App::act_for(owner.tenant, &origin);
     app.db
-        .write(&caller, async |tx| link::verify_email(&tx, &token).await)
+        .write(&caller, async |tx| {
+            link::verify_email(&tx, owner.user_id, &token).await
+        })
         .await?;
     Ok(NoContent)
 }
@@ -91,15 +95,16 @@ async fn send(
     let began = Instant::now();
     let addressee = Addressee::parse(&body.email, body.tenant.as_deref())?;
     app.guard.mail(origin, quota, &addressee.email).await?;
-    for account in addressee.accounts(&app.db).await? {
+    let accounts = addressee.accounts(&app.db).await?;
+    let sent = accounts.iter().map(async |account| {
         let token = LinkToken::generate()?;
         let caller = App::act_for(account.tenant, origin);
-        app.db
-            .write(&caller, async |tx| {
-                link::send(&tx, account.user_id, purpose, &token, &app.app_url).await
-            })
-            .await?;
-    }
+        let sent = app.db.write(&caller, async |tx| {
+            link::send(&tx, account.user_id, purpose, &token, &app.app_url).await
+        });
+        sent.await
+    });
+    try_join_all(sent).await?;
     tokio::time::sleep_until(began + FAILURE_TIME).await;
     Ok(Accepted(Asked { accepted: true }))
 }

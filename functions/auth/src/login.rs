@@ -4,18 +4,20 @@ use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
 use crate::sign_in::sign_in;
 use axum::extract::State;
+use futures::future::try_join_all;
 use identity::login::{self, Credentials, Login};
-use kernel::Code;
+use identity::sign_in::FirstFactor;
+use kernel::{Code, Error};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::Instant;
 use web::{Json, Origin, Quota, Result};
 
-/// A login that fails, and whatever is asked for an address that somebody names, is answered this long
-/// after it began: longer than hashing, look-ups, audit lines and messages take, so that the time says
-/// nothing of what was found.
-pub(crate) const FAILURE_TIME: Duration = Duration::from_millis(500);
+/// A login that fails or opens an account that anybody may have made, and whatever is asked for an address
+/// that somebody names, is answered this long after it began: longer than a few hashes, look-ups, audit
+/// lines and messages take, so that the time says nothing of what was found.
+pub(crate) const FAILURE_TIME: Duration = Duration::from_millis(750);
 
 /// Who logs in.
 #[derive(Deserialize, JsonSchema)]
@@ -32,7 +34,8 @@ pub struct LoginBody {
 /// Logs in.
 ///
 /// After 5 wrong passwords for an address within 10 minutes every further attempt is refused with
-/// 429 for 10 minutes. Whether an account exists is never told. Where a second factor is on, the right
+/// 429 for 10 minutes. Whether an account exists is never told. Without `tenant` four accounts of the
+/// address are tried at most, those with a verified address first. Where a second factor is on, the right
 /// password is answered with 401 `AUTH_2FA_REQUIRED`; its details hold the `challenge_token` (good for
 /// 5 minutes) and the `methods` to go on with at `/v1/auth/login/2fa`.
 pub async fn create(
@@ -47,40 +50,41 @@ pub async fn create(
     let login = credentials.find(&app.db).await?;
     let lock_key = login.lock_key();
     let tries_left = app.guard.guess(&lock_key).await?;
-    let outcome = match login.check() {
+    let opened = login.check()?;
+    let outcome = match opened.account() {
         Ok(Some(verified)) => {
-            sign_in(
-                &app,
-                &origin,
-                verified.account,
-                verified.password_hash,
-                body.delivery,
-            )
-            .await
+            let proved = FirstFactor::Password(verified.password_hash);
+            sign_in(&app, &origin, verified.account, proved, body.delivery).await
         }
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok(Some(answer)) => {
-            app.guard.guessed_right(&lock_key).await;
-            Ok(answer)
-        }
+    let answer = match outcome {
+        Ok(Some(answer)) => Ok(answer),
         Ok(None) => {
             audit_failure(&app, &origin, &login, tries_left == 0).await?;
-            tokio::time::sleep_until(began + FAILURE_TIME).await;
-            Err(login::refused().into())
+            Err(login::refused())
         }
-        Err(error) => {
-            if matches!(
-                error.code(),
-                Code::AuthTenantRequired | Code::AuthTwoFactorRequired
-            ) {
-                app.guard.guessed_right(&lock_key).await;
-            }
-            Err(error.into())
-        }
+        Err(error) => Err(error),
+    };
+    let was_right = answer.as_ref().map_or_else(right_so_far, |_| true);
+    if was_right && opened.forgives() {
+        app.guard.guessed_right(&lock_key).await;
+    } else if was_right {
+        app.guard.not_a_guess(&lock_key).await;
     }
+    if !(was_right && opened.is_the_owners()) {
+        tokio::time::sleep_until(began + FAILURE_TIME).await;
+    }
+    Ok(answer?)
+}
+
+/// The password was right, and more is needed.
+fn right_so_far(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Code::AuthTenantRequired | Code::AuthTwoFactorRequired
+    )
 }
 
 /// A line in the audit log of each account that it could have been; at the last try its owner is told.
@@ -90,13 +94,13 @@ async fn audit_failure(
     login: &Login<'_>,
     locked_out: bool,
 ) -> Result<()> {
-    for account in login.accounts() {
+    let noted = login.accounts().map(async |account| {
         let caller = App::act_for(account.tenant, origin);
-        app.db
-            .write(&caller, async |tx| {
-                login::audit_failure(&tx, account.user_id, locked_out).await
-            })
-            .await?;
-    }
+        let noted = app.db.write(&caller, async |tx| {
+            login::audit_failure(&tx, account.user_id, locked_out).await
+        });
+        noted.await
+    });
+    try_join_all(noted).await?;
     Ok(())
 }

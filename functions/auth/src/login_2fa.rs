@@ -6,8 +6,8 @@ use aide::openapi::{Operation, Response as ApiResponse};
 use aide::{OperationOutput, generate::GenContext};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use identity::RefreshToken;
 use identity::sign_in::{self, ChallengeToken, Factor, Finished};
+use identity::{RefreshToken, login_code};
 use kernel::Error;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,7 @@ async fn send(
     app.guard.login_code(user_id).await?;
     app.db
         .write(caller, async |tx| {
-            sign_in::send_code(&tx, user_id, challenge, channel).await
+            login_code::send(&tx, user_id, challenge, channel).await
         })
         .await?;
     Ok(SecondStep::Sent(CodeSent {

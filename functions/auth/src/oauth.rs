@@ -6,7 +6,8 @@ use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
 use crate::sign_in::sign_in;
 use axum::extract::State;
-use identity::oauth::{self, Candidate, IdentityProvider, Vouched};
+use identity::oauth::{self, Candidate, IdentityProvider, Subject, Vouched};
+use identity::sign_in::FirstFactor;
 use kernel::{Code, Email, Error, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,8 @@ pub async fn start(
 /// Opens the one active account here that was opened with the same identity before, or whose verified
 /// e-mail address the provider vouches for; it makes no account (401 `AUTH_OAUTH_NO_ACCOUNT`). When there
 /// are several: 409 `AUTH_TENANT_REQUIRED` with the companies; repeat with the same code, state and a
-/// `tenant`, once and within 10 minutes. Everything else that is wrong with code, state or provider is
+/// `tenant`, once and within 10 minutes. With a second factor on: 401 `AUTH_2FA_REQUIRED`, as from
+/// `/v1/auth/login`; an identity that is new to the account is linked when the session opens. Everything else that is wrong with code, state or provider is
 /// 401 `AUTH_OAUTH_REFUSED`: begin again.
 pub async fn callback(
     State(app): State<App>,
@@ -111,7 +113,7 @@ pub async fn callback(
     };
     let candidates = oauth::find(&app.db, &vouched, tenant.as_deref()).await?;
     let candidate = match candidates.as_slice() {
-        [] => return Err(no_account().into()),
+        [] => return Err(oauth::no_account().into()),
         [one] => one,
         several => {
             app.oauth
@@ -120,18 +122,14 @@ pub async fn callback(
             return Err(tenant_required(several).into());
         }
     };
-    let account = candidate.account;
-    if !candidate.linked {
-        let caller = App::act_for(account.tenant, &origin);
-        let link = app
-            .db
-            .write(&caller, async |tx| oauth::link(&tx, account, &vouched).await);
-        if !link.await? {
-            return Err(no_account().into());
-        }
-    }
-    let answer = sign_in::<200>(&app, &origin, account, None, body.delivery).await?;
-    Ok(answer.ok_or_else(no_account)?.map(OauthAnswer::from))
+    let subject = Subject::of(app.db.sealer(), &vouched);
+    let proved = if candidate.linked {
+        FirstFactor::Linked
+    } else {
+        FirstFactor::Unlinked(&subject)
+    };
+    let answer = sign_in::<200>(&app, &origin, candidate.account, proved, body.delivery).await?;
+    Ok(answer.ok_or_else(oauth::no_account)?.map(OauthAnswer::from))
 }
 
 impl From<SignedInAnswer> for OauthAnswer {
@@ -142,13 +140,6 @@ impl From<SignedInAnswer> for OauthAnswer {
         };
         Self { signed_in, token }
     }
-}
-
-fn no_account() -> Error {
-    Error::new(
-        Code::AuthOauthNoAccount,
-        "No active account here has this e-mail address, verified; ask for an invitation, or log in with a password.",
-    )
 }
 
 fn unverified() -> Error {

@@ -1,6 +1,7 @@
 //! New passwords.
 
 use crate::App;
+use crate::proving::{Offered, Verdict};
 use axum::extract::State;
 use identity::link::{self, LinkToken, Purpose};
 use identity::{Password, credential, login};
@@ -80,11 +81,13 @@ pub async fn change(
         .into());
     }
     let current = Password::claim(&body.current_password);
+    let verdict = Verdict::default();
     let change = app.db.write(&caller, async |tx| {
         let holder = credential::holder(&tx, user_id).await?;
         let holder = holder.ok_or_else(Error::unauthenticated)?;
-        credential::change(&tx, &holder, &current, &body.new_password).await
+        verdict.note(credential::change(&tx, &holder, &current, &body.new_password).await)
     });
-    app.guard.with_proof(user_id, Box::pin(change)).await?;
+    app.with_proof(&caller, Offered::Password, &verdict, Box::pin(change))
+        .await?;
     Ok(NoContent)
 }

@@ -33,8 +33,8 @@ pub struct ConfirmBody {
 
 /// Sends a code to a phone, to verify that it is the caller's.
 ///
-/// 6 digits, good for 10 minutes and 5 attempts; three starts an hour. A verification under way is
-/// replaced. 409 while SMS or WhatsApp login codes go to another number.
+/// 6 digits, good for 10 minutes and 5 attempts; three starts an hour. A number gets six codes an hour,
+/// whoever asks for them, and a company 200 a day. A verification under way is replaced. 409 while SMS or WhatsApp login codes go to another number.
 pub async fn start(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -43,6 +43,7 @@ pub async fn start(
 ) -> Result<Accepted<PhoneVerification>> {
     let phone = parse(&body.e164)?;
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    app.guard.phone_code(&caller, &quota, &phone).await?;
     let started = app.db.write(&caller, async |tx| {
         phone_verification::start(&tx, user_id, &phone, body.channel).await
     });
@@ -58,9 +59,21 @@ pub async fn start(
 
 /// Sends another code for the verification under way.
 ///
-/// At most one a minute. The former code is worth nothing any more; the attempts made stay counted.
-pub async fn resend(State(app): State<App>, Auth(caller): Auth) -> Result<Accepted<PhoneVerification>> {
+/// At most one a minute, and six for a verification; a number and a company get no more than for a
+/// start. The former code is worth nothing any more; the attempts made stay counted.
+pub async fn resend(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    quota: Quota,
+) -> Result<Accepted<PhoneVerification>> {
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    let number = app
+        .db
+        .read(&caller, async |tx| phone_verification::number(&tx, user_id).await)
+        .await?;
+    if let Some(phone) = number {
+        app.guard.phone_code(&caller, &quota, &phone).await?;
+    }
     let sent = app
         .db
         .write(&caller, async |tx| phone_verification::resend(&tx, user_id).await);
@@ -69,7 +82,8 @@ pub async fn resend(State(app): State<App>, Auth(caller): Auth) -> Result<Accept
 
 /// Confirms a phone with the code that was sent to it.
 ///
-/// From then on it is the caller's verified phone, in place of a former one.
+/// From then on it is the caller's verified phone, in place of a former one. 409 when SMS or WhatsApp
+/// login codes, turned on meanwhile, go to another number.
 pub async fn confirm(
     State(app): State<App>,
     Auth(caller): Auth,

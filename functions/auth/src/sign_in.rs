@@ -4,12 +4,11 @@ use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
 use identity::RefreshToken;
 use identity::login::FoundAccount;
-use identity::sign_in::{self, Begun, CHALLENGE_LIFETIME, ChallengeToken};
+use identity::sign_in::{self, Begun, CHALLENGE_LIFETIME, ChallengeToken, FirstFactor};
 use kernel::{Code, Error, Result};
 use serde_json::json;
 
-/// Signs in somebody whose first factor was right: a password (with the hash that it was right for),
-/// or another system's word. `None` when the user or the company is not active, or the password is not
+/// Signs in somebody whose first factor was right. `None` when the user or the company is not active, or the password is not
 /// the user's any more.
 ///
 /// # Errors
@@ -19,7 +18,7 @@ pub(crate) async fn sign_in<const STATUS: u16>(
     app: &App,
     origin: &kernel::Origin,
     account: FoundAccount,
-    verified: Option<&str>,
+    proved: FirstFactor<'_>,
     delivery: Delivery,
 ) -> Result<Option<Delivered<STATUS, SignedInAnswer>>> {
     let (token, challenge) = (RefreshToken::generate()?, ChallengeToken::generate()?);
@@ -27,7 +26,7 @@ pub(crate) async fn sign_in<const STATUS: u16>(
     let begun = app
         .db
         .write(&caller, async |tx| {
-            sign_in::begin(&tx, account.user_id, verified, &token, &challenge).await
+            sign_in::begin(&tx, account.user_id, proved, &token, &challenge).await
         })
         .await?;
     match begun {
@@ -40,7 +39,7 @@ pub(crate) async fn sign_in<const STATUS: u16>(
 }
 
 fn second_factor_required(challenge: &ChallengeToken, methods: &[String]) -> Error {
-    let message = "The password is right; complete the login at /v1/auth/login/2fa.";
+    let message = "This was right; complete the login at /v1/auth/login/2fa.";
     Error::new(Code::AuthTwoFactorRequired, message).with_details(json!({
         "challenge_token": challenge.expose(),
         "methods": methods,

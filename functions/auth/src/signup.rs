@@ -7,6 +7,7 @@ use crate::sign_in::sign_in;
 use axum::extract::State;
 use identity::link::{self, LinkToken, Purpose};
 use identity::login::{self, FoundAccount};
+use identity::sign_in::FirstFactor;
 use identity::signup::{self, Earlier, Signup, SignupKey};
 use identity::user::{self, Account};
 use kernel::{Code, Error, Idempotency, TenantId};
@@ -43,7 +44,8 @@ pub struct RegisterBody {
 /// Signs a company up.
 ///
 /// Makes the company, its first user with the role `super_admin`, and a session, and sends a link to
-/// verify the address. Repeated with the same `Idempotency-Key`, it logs in to what the first made.
+/// verify the address: an address gets five links an hour, then 429. Repeated with the same
+/// `Idempotency-Key`, it logs in to what the first made.
 pub async fn create(
     State(app): State<App>,
     Origin(origin): Origin,
@@ -58,7 +60,7 @@ pub async fn create(
         &app,
         &origin,
         made.account,
-        Some(&made.password_hash),
+        FirstFactor::Password(&made.password_hash),
         body.delivery,
     )
     .await?;
@@ -125,6 +127,8 @@ async fn sign_up(
     {
         return Ok(found);
     }
+    // Anybody can name anybody's address.
+    app.guard.mail_to(signup.email()).await?;
     let password_hash = signup.password().hash()?;
     let link = LinkToken::generate()?;
     let tenant = TenantId(app.db.clock().id());

@@ -1,10 +1,12 @@
 //! The authenticator app, under the names of S1.4 and of Appendix A.4.
 
 use crate::App;
-use crate::factor::ProofBody;
+use crate::factor::{self, ProofBody};
+use crate::proving::{Offered, Verdict};
 use axum::extract::State;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use identity::{backup_code, proof, totp};
+use identity::method::Method;
+use identity::{proof, totp};
 use kernel::{Caller, Error};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +46,7 @@ pub struct ConfirmAnswer {
     /// Always true.
     pub ok: bool,
     /// Ten codes, each good once in place of a second factor, shown now and never again; `null` when
-    /// the user has some left.
+    /// another second factor was on already.
     pub backup_codes: Option<Vec<String>>,
 }
 
@@ -109,14 +111,7 @@ pub async fn disable(
     Auth(caller): Auth,
     Json(body): Json<ProofBody>,
 ) -> Result<NoContent> {
-    let proof = body.parse()?;
-    let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
-    let disabled = app.db.write(&caller, async |tx| {
-        proof.check(&tx, user_id).await?;
-        totp::disable(&tx, user_id).await
-    });
-    app.guard.with_proof(user_id, Box::pin(disabled)).await?;
-    Ok(NoContent)
+    factor::disable(&app, &caller, &body, Method::Totp).await
 }
 
 async fn begin(app: &App, caller: &Caller) -> Result<SetupAnswer> {
@@ -134,14 +129,16 @@ async fn begin(app: &App, caller: &Caller) -> Result<SetupAnswer> {
 
 async fn take_into_use(app: &App, caller: &Caller, body: &CodeBody) -> Result<ConfirmAnswer> {
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    let verdict = Verdict::default();
     let confirmed = app.db.write(caller, async |tx| {
-        if !totp::confirm(&tx, user_id, &body.code).await? {
-            return Err(proof::wrong_code());
-        }
+        let on = totp::confirm(&tx, user_id, &body.code).await;
+        let on = verdict.note(on.and_then(|on| on.ok_or_else(proof::wrong_code)))?;
         Ok(ConfirmAnswer {
             ok: true,
-            backup_codes: backup_code::issue_if_none(&tx, user_id).await?,
+            backup_codes: on.backup_codes,
         })
     });
-    Ok(app.guard.with_proof(user_id, Box::pin(confirmed)).await?)
+    Ok(app
+        .with_proof(caller, Offered::NewApp, &verdict, Box::pin(confirmed))
+        .await?)
 }

@@ -30,8 +30,8 @@ pub async fn list(
 /// Creates a contact.
 ///
 /// A phone number or e-mail address belongs to one contact of a company: a second one with it is
-/// refused with 409 `DUPLICATE`, naming the first. Counts against `contacts.max`: 422 `LIMIT_REACHED`
-/// when the plan holds no more.
+/// refused with 409 `DUPLICATE`, naming the first. The owner is an active user of the company (404).
+/// Counts against `contacts.max`: 422 `LIMIT_REACHED` when the plan holds no more.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -60,8 +60,8 @@ pub async fn get(
 
 /// Changes a contact.
 ///
-/// A merge-patch: fields that are absent stay, fields that are null are cleared. With `If-Match`,
-/// only when nobody changed the contact meanwhile.
+/// A merge-patch: fields that are absent stay, fields that are null are cleared. A new owner is an
+/// active user of the company (404). With `If-Match`, only when nobody changed the contact meanwhile.
 pub async fn update(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -70,7 +70,7 @@ pub async fn update(
     Json(body): Json<UpdateContact>,
 ) -> Result<Record<Contact>> {
     let updated = app.db.write(&caller, async |tx| {
-        let current = contact::find_for_update(&tx, path.id).await?;
+        let current = contact::find_for_update(&tx, path.id, &body).await?;
         if_match.check(&current)?;
         let changed = body.apply(current, tx.clock().now())?;
         contact::update(&tx, &changed).await?;

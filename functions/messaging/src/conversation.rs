@@ -38,7 +38,7 @@ pub async fn get(
 /// Changes who handles a conversation and where it stands.
 ///
 /// A merge-patch of `state` and `assignee_user_id`; `unread_count` can be set to 0, which marks the
-/// conversation as read.
+/// conversation as read. A new assignee is an active user of the company (404).
 pub async fn update(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -47,7 +47,7 @@ pub async fn update(
     Json(body): Json<UpdateConversation>,
 ) -> Result<Record<Conversation>> {
     let updated = app.db.write(&caller, async |tx| {
-        let current = conversation::find_for_update(&tx, path.id).await?;
+        let current = conversation::find_for_update(&tx, path.id, &body).await?;
         if_match.check(&current)?;
         let changed = body.apply(current, tx.clock().now())?;
         conversation::update(&tx, &changed).await?;

@@ -1,7 +1,10 @@
 //! `cargo xtask check`: everything that is judged without running the system.
 
+mod alarms;
 mod drift;
 mod edges;
+mod metrics;
+mod template;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,10 +27,11 @@ type Step = fn() -> Result<()>;
 
 /// Runs every step, also after one has failed, and fails with the names of those that did.
 pub fn run() -> Result<()> {
-    let steps: [(&str, Step); 8] = [
+    let steps: [(&str, Step); 9] = [
         ("format", format),
         ("dependency edges", edges::run),
         ("functions and events", drift::run),
+        ("alarms and metrics", alarms::run),
         ("templates", templates),
         ("clippy", clippy),
         ("openapi.json", openapi),

@@ -16,6 +16,7 @@ mod redrive;
 mod seed;
 mod server;
 mod smoke;
+mod source;
 mod stack;
 mod step;
 mod suite;

@@ -177,3 +177,38 @@ pub fn tail(path: &Path, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stopping_leaves_nothing_of_what_was_started() {
+        let paths = Paths {
+            local: std::env::temp_dir().join(format!("m3-process-{}", std::process::id())),
+        };
+        paths.create().unwrap();
+        let daemon = Daemon::new(&paths, "deaf");
+        // It does not listen when it is asked, and has started another.
+        let script = "trap '' TERM; sleep 600 & echo $!; wait; sleep 600";
+        daemon.start(bare("sh").args(["-c", script])).unwrap();
+        let child = || fs::read_to_string(daemon.log()).ok()?.trim().parse::<u32>().ok();
+        daemon
+            .wait_until(Duration::from_secs(10), || child().is_some())
+            .unwrap();
+        let child = child().unwrap();
+        assert!(daemon.alive().is_some() && start_mark(child).is_some());
+        assert!(daemon.stop(Signal::TERM, Duration::from_millis(100)));
+        assert!(daemon.alive().is_none());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while start_mark(child).is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(start_mark(child), None, "what it had started is gone too");
+        assert!(
+            !daemon.stop(Signal::TERM, Duration::ZERO),
+            "there is nothing to stop twice"
+        );
+        fs::remove_dir_all(&paths.local).unwrap();
+    }
+}

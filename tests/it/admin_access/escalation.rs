@@ -270,8 +270,10 @@ async fn nobody_changes_their_own_roles_by_any_way() {
     for role in [&mine, &above] {
         let path = format!("{}/permissions", of(ROLES, role));
         let more = json!({ "permissions": ["role.read", "contact.read"] });
-        refused(api.put(&clerk, &path, &more).await);
-        refused(api.post(&clerk, TREE, &edge(&harmless, role)).await);
+        for login in [&clerk, &key] {
+            refused(api.put(login, &path, &more).await);
+            refused(api.post(login, TREE, &edge(&harmless, role)).await);
+        }
         // less is one's own affair
         api.put(&clerk, &path, &json!({ "permissions": [] }))
             .await
@@ -281,6 +283,59 @@ async fn nobody_changes_their_own_roles_by_any_way() {
     let held = api.get(&company.me, &effective).await.expect(200);
     let held = held["permissions"].as_array().unwrap().len();
     assert_eq!(held, POWERS.len() + kernel::Permission::SELF_SERVICE.len());
+}
+
+#[tokio::test]
+async fn a_key_of_ones_own_is_oneself_for_what_is_done_to_users() {
+    let company = Company::new().await;
+    let powers: Vec<&str> = POWERS.iter().copied().chain(["user.manage"]).collect();
+    let (api, boss) = (&company.api, company.person(&powers).await);
+    let body = json!({ "name": "Mine", "scopes": powers });
+    let key = program(text(&api.post(&boss, KEYS, &body).await.expect(201), "token"));
+    let (harmless, friend) = (company.role(&["contact.read"]).await, company.person(&[]).await);
+    let group = company.group(&[&harmless["id"]]).await;
+    let people = json!([boss.user_id, friend.user_id]);
+    for login in [&boss, &key] {
+        for (deed, code) in [
+            (
+                json!({ "action": "assign_role", "role_id": harmless["id"], "user_ids": people }),
+                "FORBIDDEN",
+            ),
+            (
+                json!({ "action": "add_to_group", "group_id": group["id"], "user_ids": people }),
+                "FORBIDDEN",
+            ),
+            (
+                json!({ "action": "suspend", "user_ids": [boss.user_id] }),
+                "CONFLICT",
+            ),
+        ] {
+            let done = api.post(login, "/v1/admin/users/bulk", &deed).await.expect(200);
+            let results = done["results"].as_array().unwrap();
+            let of_boss = results
+                .iter()
+                .find(|result| result["user_id"] == json!(boss.user_id));
+            assert_eq!(of_boss.unwrap()["code"], code, "{deed}");
+            assert_eq!(done["failed"], 1);
+        }
+        let user = format!("/v1/admin/users/{}", boss.user_id);
+        for verb in ["suspend", "deactivate"] {
+            api.post(login, &format!("{user}/{verb}"), &json!({}))
+                .await
+                .expect_code(409, "CONFLICT");
+        }
+        api.delete(login, &user).await.expect_code(409, "CONFLICT");
+    }
+    assert!(company.may_read_contacts(&friend).await);
+    let held = api
+        .get(&company.me, &format!("/v1/admin/users/{}", boss.user_id))
+        .await
+        .expect(200);
+    assert_eq!(
+        (held["status"].clone(), held["groups"].clone()),
+        (json!("active"), json!([]))
+    );
+    assert_eq!(held["roles"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -342,6 +397,23 @@ async fn the_last_super_admin_stays_one() {
     api.post(me, &roles_of(me), &demote)
         .await
         .expect_code(409, "CONFLICT");
+    // nor is one who has no way to log in, until there is one
+    let status = "UPDATE users SET status = 'active', password_hash = NULL WHERE tenant_id = $1 AND id = $2";
+    let sql = company.world.admin_sql().await;
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&company.world.tenant.0, &second.user_id];
+    sql.execute(status, &params).await.unwrap();
+    api.post(me, &roles_of(me), &demote)
+        .await
+        .expect_code(409, "CONFLICT");
+    api.post(&second, &roles_of(me), &demote)
+        .await
+        .expect_code(409, "CONFLICT");
+    let identity = "INSERT INTO user_identities (tenant_id, id, user_id, provider, subject_hash, created_at)
+                    VALUES ($1, $2, $2, 'google', 'x', now())";
+    sql.execute(identity, &params).await.unwrap();
+    refused(api.post(me, &roles_of(me), &demote).await);
+    let suspended = "UPDATE users SET status = 'suspended' WHERE tenant_id = $1 AND id = $2";
+    sql.execute(suspended, &params).await.unwrap();
     // and the database says so to whoever does not ask
     let change = identity::user_role::ChangeRoles {
         assign: vec![],

@@ -95,6 +95,29 @@ async fn however_many_demote_each_other_somebody_is_left() {
     assert!(left >= 1);
 }
 
+#[tokio::test]
+async fn of_parallel_replacements_of_what_was_seen_one_is_made() {
+    let company = Company::new().await;
+    let role = company.role(&["contact.read"]).await;
+    let path = format!("{}/permissions", of(ROLES, &role));
+    let seen = company.api.get(&company.me, &path).await;
+    let replace = async |tag: &str, permission: &str| {
+        let body = json!({ "permissions": [permission] });
+        let headers = [("if-match", tag)];
+        company.api.json(&company.me, "PUT", &path, &headers, &body).await
+    };
+    let wanted = ["audit.read", "role.read", "user.read", "contact.delete"];
+    let answers = join_all(wanted.map(|permission| replace(&seen.headers["etag"], permission))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412]);
+    let done = answers.iter().find(|answer| answer.status == 200).unwrap();
+    let now = company.api.get(&company.me, &path).await;
+    assert_eq!(now.headers["etag"], done.headers["etag"]);
+    assert_eq!(now.json(), done.json(), "the others changed nothing");
+    replace(&done.headers["etag"], "contact.read").await.expect(200);
+}
+
 /// The locks of the tree and of the super admins meet those of any audited write.
 #[tokio::test]
 async fn ordinary_work_goes_on_beside_changes_of_access() {

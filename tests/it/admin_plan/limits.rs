@@ -1,4 +1,4 @@
-//! Limits where the first records meet them: contacts.
+//! Limits where records meet them: contacts, groups, roles.
 
 use super::{TENANT, entry, put, service};
 use crate::support::{Login, World};
@@ -126,4 +126,42 @@ async fn a_person_may_be_allowed_less_than_the_company() {
         .await
         .expect_code(422, "LIMIT_REACHED");
     api.post(&me, "/v1/contacts", &body).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_parallel_groups_and_roles_exactly_as_many_are_made_as_there_is_room_for() {
+    let world = World::new().await;
+    let (api, me) = (service(&world), world.admin().await);
+    let wanted = json!([
+        { "code": "groups.max", "limit_value": 4 },
+        { "code": "roles.max", "limit_value": 5 },
+        { "code": "users.max", "unlimited": true },
+    ]);
+    put(&api, &me, TENANT, &wanted).await.expect(200);
+    for (path, key, room) in [
+        ("/v1/admin/groups", "groups.max", 4),
+        ("/v1/admin/roles", "roles.max", 5),
+    ] {
+        let make = async |at: usize| {
+            let body = json!({ "name": "A", "code": format!("n{at}") });
+            api.post(&me, path, &body).await
+        };
+        let answers = join_all((0..12).map(make)).await;
+        let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+        assert_eq!(made.len(), room, "{key}");
+        for answer in refused {
+            let error = answer.expect_code(422, "LIMIT_REACHED");
+            assert_eq!(
+                error["details"],
+                json!({ "key": key, "limit": room, "used": room })
+            );
+        }
+        // What goes makes room, once.
+        let first = made[0].json()["id"].as_str().unwrap().to_owned();
+        api.delete(&me, &format!("{path}/{first}")).await.expect(204);
+        make(100).await.expect(201);
+        make(101).await.expect_code(422, "LIMIT_REACHED");
+        let plan = api.get(&me, "/v1/admin/plan").await.expect(200);
+        assert_eq!(entry(&plan["limits"], key)["used"], room);
+    }
 }

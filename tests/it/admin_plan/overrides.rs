@@ -209,6 +209,7 @@ async fn a_body_that_is_none_changes_nothing() {
         json!([{ "code": "maps.enabled", "enabled": true }, { "code": "maps.enabled", "enabled": false }]),
         json!([{ "code": "nothing", "enabled": true }]),
         json!([{ "code": "admin.entitlementsOverrides", "enabled": false }]),
+        json!([{ "code": "dashboard.customSQL", "enabled": true }]),
         json!([{ "code": "maps.enabled", "enabled": true, "comment": "x" }]),
         json!("maps.enabled"),
         json!(too_many),
@@ -302,33 +303,68 @@ async fn an_override_counts_at_the_very_next_request() {
     api.get(&staff, "/v1/admin/plan").await.expect(200);
 }
 
+/// Fourteen days of `dev_pro`'s features do not come with a company's own choice of its limits.
 #[tokio::test]
-async fn past_due_and_out_of_grace_only_administration_is_left() {
+async fn on_trial_nobody_lifts_their_own_caps() {
     let world = World::new().await;
     let (api, me) = (service(&world), world.admin().await);
-    run(&world, "UPDATE tenant_subscription SET status = 'past_due', grace_ends_at = now() - interval '1 second' WHERE tenant_id = $1").await;
-    let plan = api.get(&me, "/v1/admin/plan").await.expect(200);
+    run(&world, "UPDATE tenant_subscription SET status = 'trial', trial_ends_at = now() + interval '1 day' WHERE tenant_id = $1").await;
+    let wanted = json!([
+        { "code": "contacts.max", "limit_value": 1 },
+        { "code": "sms.monthlyCap", "limit_value": 1_000_000 },
+        { "code": "users.max", "unlimited": true },
+    ]);
+    let set = put(&api, &me, TENANT, &wanted).await.expect(200);
     assert_eq!(
-        (&plan["status"], &plan["phase"]),
-        (&json!("past_due"), &json!("past_due"))
+        set["overrides"].as_array().unwrap().len(),
+        3,
+        "they are kept for later"
     );
-    assert_eq!(entry(&plan["features"], "approvals")["source"], "past_due");
-    api.get(&me, TENANT).await.expect(200);
-    let unpaid = put(
-        &api,
-        &me,
-        TENANT,
-        &json!([{ "code": "maps.enabled", "enabled": true }]),
-    )
-    .await
-    .expect(200);
-    assert_eq!(
-        entry(&unpaid["effective"]["features"], "maps.enabled")["enabled"],
-        false
-    );
-    world
-        .contacts()
-        .post(&me, "/v1/contacts", &json!({ "first_name": "A" }))
+    let limits = &set["effective"]["limits"];
+    for (code, value, source) in [
+        ("contacts.max", 1, "tenant"),
+        ("sms.monthlyCap", 0, "trial"),
+        ("users.max", 3, "trial"),
+    ] {
+        let limit = entry(limits, code);
+        assert_eq!(
+            (&limit["limit_value"], &limit["source"]),
+            (&json!(value), &json!(source)),
+            "{code}"
+        );
+    }
+    let contacts = world.contacts();
+    let body = json!({ "first_name": "A" });
+    contacts.post(&me, "/v1/contacts", &body).await.expect(201);
+    contacts
+        .post(&me, "/v1/contacts", &body)
         .await
-        .expect(201);
+        .expect_code(422, "LIMIT_REACHED");
+
+    // Nor does a user's own override lift them, nor a group's.
+    let staff = world.user("staff").await;
+    let team = group(&world, &[staff.user_id]).await;
+    let more = json!([{ "code": "deals.max", "limit_value": 501 }]);
+    for path in [
+        format!("{USER}?user_id={}", staff.user_id),
+        format!("{GROUP}?group_id={team}"),
+    ] {
+        let set = put(&api, &me, &path, &more).await.expect(200);
+        let deals = entry(&set["effective"]["limits"], "deals.max");
+        assert_eq!(
+            (&deals["limit_value"], &deals["source"]),
+            (&json!(500), &json!("trial"))
+        );
+    }
+    run(
+        &world,
+        "UPDATE tenant_subscription SET status = 'active' WHERE tenant_id = $1",
+    )
+    .await;
+    let now = api.get(&me, TENANT).await.expect(200);
+    let users = entry(&now["effective"]["limits"], "users.max");
+    assert_eq!(
+        (&users["unlimited"], &users["source"]),
+        (&json!(true), &json!("tenant"))
+    );
 }

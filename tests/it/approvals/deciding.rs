@@ -472,11 +472,51 @@ async fn a_request_is_taken_back_by_who_made_it_or_manages_policies() {
         company.events(&request).await,
         ["approval.requested", "approval.cancelled"]
     );
+    let mails = company.mails().await.len();
     let (_, request) = company.ask(&manager).await;
     company
         .decide(&company.admin, &request, "cancel")
         .await
         .expect(200);
+    let told = company.mails().await.split_off(mails);
+    let to: Vec<String> = told.iter().map(|mail| mail.to.clone()).collect();
+    assert_eq!(
+        to,
+        [email(&approver), email(&manager)],
+        "asked, and told that somebody else took it back"
+    );
+    assert!(told[1].text.contains("cancelled"), "{}", told[1].text);
+}
+
+#[tokio::test]
+async fn who_may_do_nothing_privileged_now_takes_back_only_what_is_their_own() {
+    let company = Company::gated(json!([role("sales_manager")])).await;
+    company.user("sales_manager").await;
+    let (me, manager) = (&company.admin, company.user("manager").await);
+    let (_, theirs) = company.ask(&manager).await;
+    let (_, own) = company.ask(me).await;
+    let unverified = "UPDATE users SET email_verified_at = NULL WHERE tenant_id = $1 AND id = $2";
+    company.sql(unverified, me.user_id).await;
+    company
+        .decide(me, &theirs, "cancel")
+        .await
+        .expect_code(403, "AUTH_EMAIL_UNVERIFIED");
+    let verified = "UPDATE users SET email_verified_at = now() WHERE tenant_id = $1 AND id = $2";
+    company.sql(verified, me.user_id).await;
+    let (twofa, phone) = ("twofa_required_from", "phone_required_from");
+    for (owed, other, code) in [
+        (twofa, phone, "AUTH_2FA_SETUP_REQUIRED"),
+        (phone, twofa, "AUTH_PHONE_UNVERIFIED"),
+    ] {
+        let owes = format!(
+            "UPDATE tenants SET {other} = NULL, {owed} = now() - interval '1 day' WHERE id = $1 AND $2::uuid IS NOT NULL"
+        );
+        company.sql(&owes, me.user_id).await;
+        company.decide(me, &theirs, "cancel").await.expect_code(403, code);
+    }
+    let taken_back = company.decide(me, &own, "cancel").await.expect(200);
+    assert_eq!(taken_back["state"], "cancelled");
+    company.decide(&manager, &theirs, "cancel").await.expect(200);
 }
 
 #[tokio::test]

@@ -244,3 +244,30 @@ async fn approvals_and_changes_of_the_object_at_once_wait_for_each_other_and_end
         assert!(!company.is_there(&contact).await);
     }
 }
+
+#[tokio::test]
+async fn a_requester_who_owes_a_second_factor_or_a_phone_by_now_gets_nothing_done() {
+    for (others, owed, reason) in [
+        (
+            "UPDATE users SET twofa_methods = '{totp}' WHERE tenant_id = $1 AND id <> $2",
+            "UPDATE tenants SET twofa_required_from = now() - interval '1 day' WHERE id = $1 AND $2::uuid IS NOT NULL",
+            "The requester has to set up a second factor first.",
+        ),
+        (
+            "UPDATE users SET phone_verified_at = now() WHERE tenant_id = $1 AND id <> $2",
+            "UPDATE tenants SET phone_required_from = now() - interval '1 day' WHERE id = $1 AND $2::uuid IS NOT NULL",
+            "The requester has to verify a phone first.",
+        ),
+    ] {
+        let (company, approver, manager) = company().await;
+        let (contact, request) = company.ask(&manager).await;
+        company.sql(others, manager.user_id).await;
+        company.sql(owed, manager.user_id).await;
+        let failed = fails(&company, &approver, &manager, &contact, &request).await;
+        assert_eq!(failed, reason);
+        assert!(company.is_there(&contact).await);
+        let link = format!("https://app.test/approvals/requests/{request}");
+        let told = company.mails().await;
+        assert!(told.last().unwrap().text.contains(&link), "the link leads there");
+    }
+}

@@ -10,7 +10,7 @@ async fn without_a_policy_in_force_a_contact_goes_at_once() {
     let manager = company.user("manager").await;
     company.policy(json!({ "active": false })).await;
     company
-        .policy(json!({ "action_code": "deal.delete", "object_type": "deal" }))
+        .policy(json!({ "action_code": "entitlement.override", "object_type": "entitlements" }))
         .await;
     company
         .policy(json!({ "conditions": { "field": "channels", "op": "gt", "value": 0 } }))
@@ -140,6 +140,42 @@ async fn what_nobody_could_approve_is_refused_at_once() {
     company.delete(&company.admin, &contact).await.expect(202);
 }
 
+/// Also later: a request would get through the first steps and then wait for ever.
+#[tokio::test]
+async fn a_step_that_nobody_could_approve_is_refused_at_once() {
+    let company = Company::new().await;
+    company.user("sales_manager").await;
+    let (mine, theirs) = (user(&company.admin), role("sales_manager"));
+    for steps in [
+        json!([
+            kind("sequential", theirs.clone()),
+            kind("sequential", mine.clone())
+        ]),
+        json!([kind("parallel", theirs.clone()), kind("parallel", mine.clone())]),
+        json!([
+            kind("sequential", theirs.clone()),
+            kind("sequential", theirs.clone()),
+            kind("flat", mine.clone())
+        ]),
+    ] {
+        let made = company.policy(json!({ "steps": steps })).await;
+        let contact = company.contact().await;
+        company
+            .delete(&company.admin, &contact)
+            .await
+            .expect_code(409, "CONFLICT");
+        let path = format!("{POLICIES}/{}", id(&made));
+        company.approvals.delete(&company.admin, &path).await.expect(204);
+    }
+    let kept = "SELECT count(*) FROM approval_requests WHERE tenant_id = $1";
+    assert_eq!(company.count(kept).await, 0);
+    // Of flat steps one is enough, and the others are nobody's to wait for.
+    company.policy(json!({ "steps": [theirs, mine] })).await;
+    let contact = company.contact().await;
+    let waiting = company.delete(&company.admin, &contact).await.expect(202);
+    assert_eq!(company.mails().await.len(), 1, "{waiting}");
+}
+
 #[tokio::test]
 async fn a_program_is_told_that_a_person_has_to_ask() {
     let company = Company::gated(json!([role("sales_manager")])).await;
@@ -195,7 +231,7 @@ async fn a_request_keeps_its_steps_whatever_becomes_of_the_policy() {
         match change {
             "changed" => {
                 let other = json!({ "steps": [user(&manager)], "self_approval_allowed": true,
-                                    "conditions": { "field": "x", "op": "eq", "value": 1 } });
+                                    "conditions": { "field": "channels", "op": "eq", "value": 9 } });
                 company
                     .approvals
                     .patch(&company.admin, &path, &other)
@@ -325,7 +361,7 @@ async fn requests_are_listed_by_state_action_object_and_what_they_have_to_do_wit
         [others.clone(), mine]
     );
     assert_eq!(
-        list(&manager, "?action_code=deal.delete").await,
+        list(&manager, "?action_code=entitlement.override").await,
         Vec::<String>::new()
     );
     for bad in [

@@ -67,7 +67,9 @@ async fn a_policy_lives_from_creation_to_deletion() {
     stale.expect_code(412, "STALE");
 
     company
-        .policy(json!({ "name": "Other", "action_code": "deal.discount_pct", "object_type": "deal" }))
+        .policy(
+            json!({ "name": "Other", "action_code": "entitlement.override", "object_type": "entitlements" }),
+        )
         .await;
     let names = async |query: &str| -> Vec<Value> {
         let page = api.get(me, &format!("{POLICIES}{query}")).await.expect(200);
@@ -80,7 +82,10 @@ async fn a_policy_lives_from_creation_to_deletion() {
     };
     assert_eq!(names("").await, ["Other", "Deletions"]);
     assert_eq!(names("?active=false").await, ["Deletions"]);
-    assert_eq!(names("?action_code=deal.discount_pct&limit=1").await, ["Other"]);
+    assert_eq!(
+        names("?action_code=entitlement.override&limit=1").await,
+        ["Other"]
+    );
 
     api.delete(me, &path).await.expect(204);
     for method in ["GET", "PATCH", "DELETE"] {
@@ -100,12 +105,26 @@ async fn bad_policies_are_refused_precisely_and_nothing_is_kept() {
     let eleven: Vec<Value> = (0..11).map(|_| role("admin")).collect();
     for (wrong, expected) in [
         (json!({ "name": " " }), vec!["name required"]),
-        (json!({ "action_code": "Delete it" }), vec!["action_code invalid"]),
+        (json!({ "action_code": "Delete it" }), vec!["action_code unknown"]),
         (
-            json!({ "action_code": "contact..delete" }),
-            vec!["action_code invalid"],
+            json!({ "action_code": "contact.delte" }),
+            vec!["action_code unknown"],
         ),
+        (json!({ "action_code": " " }), vec!["action_code required"]),
         (json!({ "object_type": "deal" }), vec!["object_type invalid"]),
+        (
+            json!({ "conditions": { "all": [{ "field": "channels", "op": "gt", "value": 1 },
+                                            { "not": { "any": [{ "field": "chanels", "op": "gt", "value": 1 }] } }] } }),
+            vec!["conditions.all[1].not.any[0].field unknown"],
+        ),
+        (
+            json!({ "conditions": { "field": "scope", "op": "eq", "value": "tenant" } }),
+            vec!["conditions.field unknown"],
+        ),
+        (
+            step("threshold", json!({ "field": "amount", "op": "gt", "value": 1 })),
+            vec!["steps[0].threshold.field unknown"],
+        ),
         (json!({ "steps": [] }), vec!["steps out_of_range"]),
         (json!({ "steps": eleven }), vec!["steps out_of_range"]),
         (
@@ -165,7 +184,16 @@ async fn bad_policies_are_refused_precisely_and_nothing_is_kept() {
     let path = format!("{POLICIES}/{}", id(&made));
     for (wrong, expected) in [
         (json!({ "object_type": "deal" }), "object_type invalid"),
+        (json!({ "action_code": "contact.remove" }), "action_code unknown"),
+        (
+            json!({ "action_code": "entitlement.override" }),
+            "object_type invalid",
+        ),
         (json!({ "conditions": [] }), "conditions invalid"),
+        (
+            json!({ "conditions": { "field": "stage", "op": "eq", "value": 1 } }),
+            "conditions.field unknown",
+        ),
         (json!({ "steps": [] }), "steps out_of_range"),
         (json!({ "name": "" }), "name required"),
     ] {
@@ -257,4 +285,65 @@ async fn the_plan_says_how_many_policies_are_in_force_and_whether_steps_are_para
     let gone = id(&taken.into_iter().next().unwrap().json());
     api.delete(me, &format!("{POLICIES}/{gone}")).await.expect(204);
     api.json(me, "PATCH", &path, &[], &turn_on).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unknown_action_is_answered_with_those_that_there_are() {
+    let company = Company::new().await;
+    let body = policy(json!({ "action_code": "deal.delete" }));
+    let refused = company.approvals.post(&company.admin, POLICIES, &body).await;
+    let error = refused.expect_code(422, "VALIDATION_FAILED");
+    assert_eq!(
+        error["details"]["fields"][0]["message"],
+        "The actions are contact.delete, entitlement.override."
+    );
+}
+
+/// Stored when codes were not checked.
+#[tokio::test]
+async fn a_policy_for_an_action_that_there_is_not_can_be_renamed_and_disabled() {
+    let company = Company::new().await;
+    let (api, me) = (&company.approvals, &company.admin);
+    let made = company.policy(json!({})).await;
+    let path = format!("{POLICIES}/{}", id(&made));
+    let rename = "UPDATE approval_policies SET action_code = 'deal.delete', object_type = 'deal' WHERE tenant_id = $1 AND id = $2";
+    company.sql(rename, id(&made).parse().unwrap()).await;
+    for change in [json!({ "name": "Old" }), json!({ "active": false })] {
+        api.patch(me, &path, &change).await.expect(200);
+    }
+    for change in [json!({ "active": true }), json!({ "steps": [role("admin")] })] {
+        let refused = api.patch(me, &path, &change).await;
+        assert_eq!(
+            fields(&refused.expect_code(422, "VALIDATION_FAILED")),
+            ["action_code unknown"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn parallel_steps_that_the_plan_lost_stay_and_can_be_switched_off_and_renamed() {
+    let company = Company::new().await;
+    let (api, me) = (&company.approvals, &company.admin);
+    let steps = json!([kind("parallel", role("manager"))]);
+    let made = company.policy(json!({ "steps": steps })).await;
+    let path = format!("{POLICIES}/{}", id(&made));
+    let lower =
+        "UPDATE tenant_subscription SET plan_code = 'dev_free' WHERE tenant_id = $1 AND $2::uuid IS NOT NULL";
+    company.sql(lower, me.user_id).await;
+    let renamed = api.patch(me, &path, &json!({ "name": "Still here" })).await;
+    assert_eq!(renamed.expect(200)["name"], "Still here");
+    api.patch(me, &path, &json!({ "steps": steps })).await.expect(200);
+    api.patch(me, &path, &json!({ "active": false }))
+        .await
+        .expect(200);
+    let two = json!([kind("parallel", role("manager")), kind("parallel", role("admin"))]);
+    for change in [json!({ "active": true }), json!({ "steps": two })] {
+        let refused = api.patch(me, &path, &change).await;
+        assert_eq!(
+            refused.expect_code(402, "PLAN_REQUIRED")["details"]["feature"],
+            "approvals.parallelSteps"
+        );
+    }
+    let plain = json!({ "active": true, "steps": [role("manager")] });
+    api.patch(me, &path, &plain).await.expect(200);
 }

@@ -6,6 +6,7 @@ use crate::support::{Login, World, claims_from, token};
 use jiff::SignedDuration;
 use kernel::Clock;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// A company in a database of its own, whose clock stands still, and its scheduler.
 struct Timed {
@@ -167,4 +168,73 @@ async fn the_hours_of_a_step_run_from_its_opening_and_end_with_it() {
         Vec::<String>::new(),
         "the last step has no hours"
     );
+}
+
+/// Of whom a step waits for, only those are left who approved it: they are reminded, and repeat it.
+#[tokio::test]
+async fn when_the_others_have_left_those_who_approved_are_reminded() {
+    let steps = json!([with(
+        kind("parallel", role("sales_manager")),
+        "sla_hours",
+        json!(4)
+    )]);
+    let timed = Timed::new(steps).await;
+    let company = &timed.company;
+    let (one, two, manager) = (
+        company.user("sales_manager").await,
+        company.user("sales_manager").await,
+        company.user("manager").await,
+    );
+    let (contact, request) = company.ask(&manager).await;
+    company.approve(&one, &request).await.expect(200);
+    let leave = "UPDATE users SET status = 'deactivated' WHERE tenant_id = $1 AND id = $2";
+    company.sql(leave, two.user_id).await;
+    assert_eq!(timed.after(180).await, [email(&one)]);
+    let one = timed.again(&one);
+    assert_eq!(
+        company.approve(&one, &request).await.expect(200)["state"],
+        "approved"
+    );
+    let admin = timed.again(&company.admin);
+    let path = format!("/v1/contacts/{contact}");
+    assert_eq!(company.contacts.get(&admin, &path).await.status, 404);
+}
+
+/// Who decides holds the request, then its steps; the scheduler in the other order would wait for
+/// them while they wait for it.
+#[tokio::test]
+async fn the_scheduler_waits_for_who_decides_and_reminds_of_nothing_that_is_decided() {
+    let timed = Timed::new(json!([with(role("sales_manager"), "sla_hours", json!(4))])).await;
+    let company = &timed.company;
+    company.user("sales_manager").await;
+    let manager = company.user("manager").await;
+    let (_, request) = company.ask(&manager).await;
+    let request: uuid::Uuid = request.parse().unwrap();
+    let (tenant, before) = (company.world.tenant.0, company.mails().await.len());
+    timed.clock.advance(SignedDuration::from_mins(200));
+    let (mut admin, watch) = (company.world.admin_sql().await, company.world.admin_sql().await);
+    let params: [&(dyn db::ToSql + Sync); 2] = [&tenant, &request];
+    let deciding = admin.transaction().await.unwrap();
+    let lock = "SELECT FROM approval_requests WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+    deciding.query(lock, &params).await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let steps =
+        "UPDATE approval_request_steps SET state = 'approved' WHERE tenant_id = $1 AND request_id = $2";
+    let decided = "UPDATE approval_requests SET state = 'approved', decided_at = now() WHERE tenant_id = $1 AND id = $2";
+    let decide = async {
+        for _ in 0..100 {
+            let waits: i64 = watch.query_one(waiting, &[]).await.unwrap().get(0);
+            if waits > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for change in [steps, decided] {
+            deciding.execute(change, &params).await.unwrap();
+        }
+        deciding.commit().await.unwrap();
+    };
+    let (minute, ()) = futures::join!(timed.scheduler.handle(task("minute")), decide);
+    minute.unwrap();
+    assert_eq!(company.mails().await.len(), before, "nobody is reminded");
 }

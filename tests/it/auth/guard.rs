@@ -6,6 +6,8 @@ use auth_function::Limits;
 use futures::future::join_all;
 use identity::RefreshToken;
 use serde_json::json;
+use std::time::{Duration, Instant};
+use totp_rs::Totp;
 
 fn with_status(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
@@ -37,6 +39,7 @@ async fn of_fifty_guesses_at_once_five_are_looked_at() {
 #[tokio::test]
 async fn a_right_password_starts_the_count_anew() {
     let company = Company::new().await;
+    company.verify_email().await;
     for _ in 0..2 {
         for _ in 0..4 {
             company
@@ -46,6 +49,159 @@ async fn a_right_password_starts_the_count_anew() {
         }
         company.log_in(PASSWORD).await.expect(200);
     }
+}
+
+const OWN: &str = "amber kite meadow 41";
+
+/// Somebody signs up with the address of somebody else. That password is theirs, and right; it says
+/// nothing of the passwords that were guessed before.
+#[tokio::test]
+async fn a_right_password_of_a_throwaway_company_forgives_no_guesses() {
+    for throwaway in ["alone", "twice", "with a second factor"] {
+        let company = Company::new().await;
+        company.verify_email().await;
+        let made = company.sign_up(&company.email, OWN).await.expect(201);
+        let (status, code) = match throwaway {
+            "twice" => {
+                company.sign_up(&company.email, OWN).await.expect(201);
+                (409, json!("AUTH_TENANT_REQUIRED"))
+            }
+            "with a second factor" => {
+                let me = company.login(&made);
+                let setup = company.api.post(&me, "/v1/auth/totp/setup", &json!({})).await;
+                let app = Totp::from_url(setup.expect(200)["otpauth_uri"].as_str().unwrap()).unwrap();
+                let now = company.world.test.db.clock().now().as_second();
+                let code = app.generate(u64::try_from(now).unwrap()).to_string();
+                let confirm = json!({ "code": code });
+                company
+                    .api
+                    .post(&me, "/v1/auth/totp/confirm", &confirm)
+                    .await
+                    .expect(200);
+                (401, json!("AUTH_2FA_REQUIRED"))
+            }
+            _ => (200, json!(null)),
+        };
+        for _ in 0..4 {
+            company
+                .log_in("violet tram lanterm")
+                .await
+                .expect_code(401, "AUTH_INVALID_CREDENTIALS");
+        }
+        let answer = company.log_in(OWN).await.expect(status);
+        assert_eq!(answer["error"]["code"], code, "{throwaway}");
+        // the fifth guess, and there is no sixth
+        company
+            .log_in("violet tram lanterm")
+            .await
+            .expect_code(401, "AUTH_INVALID_CREDENTIALS");
+        company.log_in(PASSWORD).await.expect_code(429, "RATE_LIMITED");
+        company.log_in(OWN).await.expect_code(429, "RATE_LIMITED");
+    }
+}
+
+#[tokio::test]
+async fn who_has_not_verified_an_address_logs_in_as_often_as_anybody() {
+    let company = Company::new().await;
+    for _ in 0..7 {
+        company.log_in(PASSWORD).await.expect(200);
+    }
+    // and is as free of the company's own counter by a right password
+    let slug = &company.signed_up["tenant"]["slug"];
+    let log_in = async |password: &str| {
+        let body = json!({ "email": company.email, "password": password, "tenant": slug });
+        company.post("login", &body).await.status
+    };
+    for _ in 0..2 {
+        for _ in 0..4 {
+            assert_eq!(log_in("violet tram lanterm").await, 401);
+        }
+        assert_eq!(log_in(PASSWORD).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn throwaway_companies_hide_no_account_and_cost_no_more_than_a_few() {
+    let company = Company::new().await;
+    for n in 0..9 {
+        if n % 4 == 0 {
+            // a mailbox gets five links an hour
+            company.wait(3600);
+        }
+        company.sign_up(&company.email, OWN).await.expect(201);
+    }
+    // older than all of them, then newer
+    for newer in [false, true] {
+        if newer {
+            company.wait(3600);
+            let third = "silver orchard kettle 7";
+            let made = company.sign_up(&company.email, third).await.expect(201);
+            let admin = company.world.admin_sql().await;
+            let sql = "UPDATE users SET email_verified_at = CASE WHEN tenant_id::text = $2 THEN now() END WHERE email_norm = $1";
+            let id = made["tenant"]["id"].as_str().unwrap();
+            admin.execute(sql, &[&company.email, &id]).await.unwrap();
+            let found = company.log_in(third).await.expect(200);
+            assert_eq!(found["tenant"]["id"], id);
+        } else {
+            company.verify_email().await;
+            let found = company.log_in(PASSWORD).await.expect(200);
+            assert_eq!(found["tenant"], company.signed_up["tenant"]);
+        }
+    }
+    company.log_in("violet tram lanterm").await.expect(401);
+    let failed =
+        "SELECT count(DISTINCT a.tenant_id) FROM audit_logs a JOIN users u ON u.tenant_id = a.tenant_id
+        WHERE u.email_norm = $1 AND a.action = 'auth.login_failed'";
+    let admin = company.world.admin_sql().await;
+    let looked_at: i64 = admin.query_one(failed, &[&company.email]).await.unwrap().get(0);
+    assert_eq!(looked_at, 4);
+    company
+        .post("forgot-password", &json!({ "email": company.email }))
+        .await
+        .expect(202);
+    let links = "SELECT count(*), count(*) FILTER (WHERE u.email_verified_at IS NOT NULL)
+        FROM user_links l JOIN users u ON u.tenant_id = l.tenant_id AND u.id = l.user_id
+        WHERE l.email_norm = $1 AND l.purpose = 'reset_password'";
+    let sent = admin.query_one(links, &[&company.email]).await.unwrap();
+    assert_eq!(
+        (sent.get::<_, i64>(0), sent.get::<_, i64>(1)),
+        (4, 1),
+        "four at most, and among them the one that is verified"
+    );
+}
+
+#[tokio::test]
+async fn neither_how_many_accounts_there_are_nor_one_of_ones_own_shows_in_the_time() {
+    let company = Company::new().await;
+    for _ in 0..4 {
+        company.sign_up(&company.email, PASSWORD).await.expect(201);
+    }
+    let unknown = format!("nobody-{}@example.com", testkit::unique());
+    // the first hash of nobody is made twice
+    company
+        .post("login", &json!({ "email": unknown, "password": PASSWORD }))
+        .await
+        .expect(401);
+    let lonely = format!("lonely-{}@example.com", testkit::unique());
+    company.sign_up(&lonely, OWN).await.expect(201);
+    // The best of three: what else the machine does is not what is measured.
+    let mut took = [Duration::MAX; 4];
+    for _ in 0..3 {
+        for (best, (email, password, status)) in took.iter_mut().zip([
+            (&unknown, "violet tram lanterm", 401),
+            (&company.email, "violet tram lanterm", 401),
+            (&lonely, OWN, 200),
+            (&company.email, PASSWORD, 409),
+        ]) {
+            let began = Instant::now();
+            let body = json!({ "email": email, "password": password });
+            company.post("login", &body).await.expect(status);
+            *best = began.elapsed().min(*best);
+        }
+    }
+    let (least, most) = (took.iter().min().unwrap(), took.iter().max().unwrap());
+    assert!(least.as_millis() >= 750, "{took:?}");
+    assert!(most.abs_diff(*least) < Duration::from_millis(250), "{took:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The list of sessions, and tokens as the function signs them.
 
-use super::setup::{Company, PASSWORD, post, tokens};
+use super::setup::{Company, PASSWORD, answer_from, post, tokens};
 use crate::support::{Login, World, pkcs8, public_key};
 use auth_function::Tokens;
 use base64::{
@@ -80,6 +80,41 @@ async fn a_user_sees_own_sessions_and_ends_them() {
         .get(&me, "/v1/auth/sessions")
         .await
         .expect_code(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn a_session_tells_where_it_was_opened_and_when_it_was_last_used() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let body = json!({ "email": company.email, "password": PASSWORD, "delivery": "body" });
+    let answer = answer_from(&company.api, "198.51.100.23", "login", &body).await;
+    let bytes = http_body_util::BodyExt::collect(answer.into_body())
+        .await
+        .unwrap();
+    let opened: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap();
+    let me = company.login(&opened);
+    let listed = async |me: &Login| {
+        let sessions = company.api.get(me, "/v1/auth/sessions").await.expect(200);
+        let id = json!(me.session_id);
+        let all = sessions["data"].as_array().unwrap().clone();
+        all.into_iter().find(|session| session["id"] == id).unwrap()
+    };
+    let before = listed(&me).await;
+    assert_eq!(before["ip"], "198.51.100.23");
+    assert_eq!(before["last_used_at"], before["created_at"]);
+
+    company.wait(120);
+    let refreshed = company.refresh(&opened["refresh_token"]).await.expect(200);
+    let after = listed(&company.login(&refreshed)).await;
+    assert_eq!(
+        (&after["ip"], &after["created_at"]),
+        (&before["ip"], &before["created_at"])
+    );
+    let at = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    for field in ["last_used_at", "expires_at"] {
+        let moved = at(&after[field]).duration_since(at(&before[field]));
+        assert_eq!(moved.as_secs(), 120, "{field}");
+    }
 }
 
 #[tokio::test]

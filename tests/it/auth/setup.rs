@@ -162,6 +162,20 @@ impl Company {
         .await
     }
 
+    /// As if the link in the mail had been followed.
+    pub async fn verify_email(&self) {
+        let sql = "UPDATE users SET email_verified_at = now() WHERE tenant_id = $1 AND email_norm = $2";
+        let admin = self.world.admin_sql().await;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&self.world.tenant.0, &self.email];
+        assert_eq!(admin.execute(sql, &params).await.unwrap(), 1);
+    }
+
+    /// Signs another company up, with the same function; nobody verifies the address.
+    pub async fn sign_up(&self, email: &str, password: &str) -> Answer {
+        let body = json!({ "tenant_name": "Delta Homes", "full_name": "Omar Hassan", "email": email, "password": password, "delivery": "body" });
+        self.post("signup", &body).await
+    }
+
     pub async fn refresh(&self, token: &Value) -> Answer {
         self.post("refresh", &json!({ "refresh_token": token })).await
     }
@@ -229,13 +243,27 @@ pub async fn post_from(api: &Api, ip: &str, verb: &str, body: &Value) -> u16 {
 }
 
 pub async fn answer_from(api: &Api, ip: &str, verb: &str, body: &Value) -> axum::response::Response {
+    answer_with(api, ip, None, verb, body).await
+}
+
+/// As [`answer_from`], from somebody who is signed in.
+pub async fn answer_with(
+    api: &Api,
+    ip: &str,
+    me: Option<&Login>,
+    verb: &str,
+    body: &Value,
+) -> axum::response::Response {
     let http = ApiGatewayV2httpRequestContextHttpDescription::default();
     let mut context = ApiGatewayV2httpRequestContext::default();
     context.http = http;
     context.http.source_ip = Some(ip.to_owned());
-    let request = axum::http::Request::post(format!("/v1/auth/{verb}"))
+    let mut request = axum::http::Request::post(format!("/v1/auth/{verb}"))
         .header("content-type", "application/json")
-        .extension(RequestContext::ApiGatewayV2(context))
-        .body(Body::from(body.to_string()));
+        .extension(RequestContext::ApiGatewayV2(context));
+    if let Some(me) = me {
+        request = request.header("authorization", format!("Bearer {}", me.token));
+    }
+    let request = request.body(Body::from(body.to_string()));
     api.0.clone().oneshot(request.unwrap()).await.unwrap()
 }

@@ -1,6 +1,7 @@
 //! A person goes through the whole system and is erased; then every column of every table and every
 //! object is searched, also inside what is sealed, for everything that they could be known by.
 
+use super::furnish::{HOURS, MAIL, PORTRAIT, SAID, SECRET, USER_PHONE, furnish, rows_of};
 use super::setup::{Office, app, bucket, call_from, objects};
 use crate::auth::setup;
 use crate::messaging::stack::{Stack, digits, endpoint, meta_body, table, task};
@@ -15,10 +16,10 @@ use uuid::Uuid;
 const ERASE: &str = "/v1/admin/gdpr/erase";
 
 /// Everything there is, in lower case: table by table and object by object.
-struct Dump(Vec<(String, String)>);
+pub struct Dump(Vec<(String, String)>);
 
 impl Dump {
-    async fn of(world: &World, bucket: &str) -> Self {
+    pub async fn of(world: &World, bucket: &str) -> Self {
         let admin = world.admin_sql().await;
         let sealer = testkit::keys::sealer();
         let tables = "SELECT n.nspname || '.' || c.relname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -51,7 +52,7 @@ impl Dump {
         Self(found)
     }
 
-    fn places(&self, needle: &str) -> Vec<&str> {
+    pub fn places(&self, needle: &str) -> Vec<&str> {
         let needle = needle.to_lowercase();
         self.0
             .iter()
@@ -75,10 +76,16 @@ fn opened(sealer: &Sealer, table: &str, field: &str, row: &Value, sealed: &str) 
         return String::new();
     }
     let tenant = row["tenant_id"].as_str().unwrap_or("unresolved");
-    // A phone that is being verified is sealed as the user's, which it becomes.
-    let plain = [table, "users"]
+    let owner = row["user_id"].as_str().unwrap_or_default();
+    // A phone that is being verified is sealed as the user's, which it becomes; a secret for its user.
+    let contexts = [
+        format!("{tenant}/{table}.{field}"),
+        format!("{tenant}/users.{field}"),
+        format!("{tenant}/{table}.{field}/{owner}"),
+    ];
+    let plain = contexts
         .iter()
-        .map(|table| sealer.open(&format!("{tenant}/{table}.{field}"), &bytes))
+        .map(|context| sealer.open(context, &bytes))
         .reduce(Result::or)
         .unwrap();
     let plain = plain.unwrap_or_else(|_| {
@@ -87,7 +94,7 @@ fn opened(sealer: &Sealer, table: &str, field: &str, row: &Value, sealed: &str) 
     String::from_utf8_lossy(&plain).to_lowercase()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -95,7 +102,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn own(world: &World) -> World {
+pub fn own(world: &World) -> World {
     let test = &world.test;
     World {
         test: TestDb {
@@ -107,7 +114,7 @@ fn own(world: &World) -> World {
     }
 }
 
-const PHONE: &str = "+201288877766";
+pub const PHONE: &str = "+201288877766";
 const MOBILE: &str = "+201299988877";
 const EMAIL: &str = "zubaida.qaraqush@falcon-nest.example";
 
@@ -146,7 +153,7 @@ fn traces_of_contact(world: &World) -> Vec<String> {
     traces
 }
 
-fn inbound(number: &str, text: &str, id: &str) -> String {
+pub fn inbound(number: &str, text: &str, id: &str) -> String {
     let now = kernel::Clock::system().now().as_second().to_string();
     let message = json!({ "from": PHONE.trim_start_matches('+'), "id": id, "timestamp": now, "type": "text", "text": { "body": text } });
     meta_body(&[(number, &[message], &[])])
@@ -301,8 +308,19 @@ async fn nothing_of_a_contact_is_left() {
         assert!(seen(&before, table), "the person never came to {table}");
     }
 
+    let counted = async || -> i64 {
+        let sql = "SELECT value FROM usage_counters WHERE tenant_id = $1 AND meter = 'contacts.count'";
+        let admin = stack.world.admin_sql().await;
+        admin
+            .query_one(sql, &[&stack.world.tenant.0])
+            .await
+            .unwrap()
+            .get(0)
+    };
+    assert_eq!(counted().await, 2);
     let confirmed = json!({ "subject_type": "contact", "subject_id": id, "confirm": "Zubaida Qaraqush" });
     api.post(&me, ERASE, &confirmed).await.expect(200);
+    assert_eq!(counted().await, 1, "the place of one who is gone is free");
 
     let after = Dump::of(&stack.world, &bucket).await;
     for trace in &traces {
@@ -351,8 +369,6 @@ async fn nothing_of_a_contact_is_left() {
     assert_ne!(listed["data"][0]["contact_id"], json!(id));
 }
 
-const USER_PHONE: &str = "+201277766655";
-
 #[tokio::test]
 async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
     let stack = Stack::alone().await;
@@ -385,6 +401,22 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
         token,
     };
     furnish(&world, id).await;
+    // Somebody tries a password, and then says that they forgot it: nobody is signed in, and it was they.
+    let there = ("203.0.113.88", "Saker/2.0 (Lanner)");
+    let wrong = json!({ "email": "idris@hawk-mews.example", "password": "not the one" });
+    call_from(&auth, None, there, ("POST", "/v1/auth/login"), &wrong)
+        .await
+        .expect_code(401, "AUTH_INVALID_CREDENTIALS");
+    let forgotten = json!({ "email": "idris@hawk-mews.example" });
+    call_from(
+        &auth,
+        None,
+        there,
+        ("POST", "/v1/auth/forgot-password"),
+        &forgotten,
+    )
+    .await
+    .expect(202);
 
     // Works, from a place and with a device; makes a record that stays.
     let contacts = world.contacts();
@@ -416,8 +448,8 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
     let admin = world.admin_sql().await;
     admin
         .execute(
-            "UPDATE messages_outbox SET user_id = $2 WHERE id = $1",
-            &[&sent, &id],
+            "UPDATE messages_outbox SET status = 'sent', sent_at = now(), provider = 'brevo', provider_message_id = $2 WHERE id = $1",
+            &[&sent, &MAIL],
         )
         .await
         .unwrap();
@@ -452,6 +484,14 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
         "203.0.113.77".to_owned(),
         "Gyrfalcon".to_owned(),
         USER_PHONE[1..].to_owned(),
+        "203.0.113.88".to_owned(),
+        "Lanner".to_owned(),
+        MAIL.to_owned(),
+        PORTRAIT.to_owned(),
+        SAID.to_owned(),
+        HOURS.to_owned(),
+        SECRET.to_owned(),
+        hex(b"hawk-subject"),
         Phone::parse(USER_PHONE).unwrap().masked(),
         hex(&sealer.lookup_hash(&format!("{tenant}/phone"), USER_PHONE)),
         "Africa/Cairo".to_owned(),
@@ -463,8 +503,24 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
             "{trace} was never stored, so that it is gone proves nothing"
         );
     }
-    let confirmed = json!({ "subject_type": "user", "subject_id": id, "confirm": "Idris Marzouqi-Hawk" });
+    let mut confirmed = json!({ "subject_type": "user", "subject_id": id, "confirm": "Idris Marzouqi-Hawk" });
+    office
+        .api
+        .post(&office.me, ERASE, &confirmed)
+        .await
+        .expect_code(409, "CONFLICT");
+    for (place, rows) in rows_of(&world, id).await {
+        assert!(
+            rows > 0,
+            "{place} holds nothing of the user, so that it holds nothing afterwards proves nothing: fill it, \
+             or say why it stays"
+        );
+    }
+    confirmed["reassign_to"] = json!(office.me.user_id);
     office.api.post(&office.me, ERASE, &confirmed).await.expect(200);
+    for (place, rows) in rows_of(&world, id).await {
+        assert_eq!(rows, 0, "{place} still holds something of the user");
+    }
 
     let after = Dump::of(&world, &bucket).await;
     for trace in &traces {
@@ -482,9 +538,9 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
         )
         .await
         .expect(200);
-    assert_eq!(kept["owner_user_id"], json!(id));
+    assert_eq!(kept["owner_user_id"], json!(office.me.user_id));
     let row = admin
-        .query_one("SELECT full_name, status, password_hash, erased_at IS NOT NULL FROM users WHERE tenant_id = $1 AND id = $2", &[&tenant.0, &id])
+        .query_one("SELECT full_name, status, coalesce(password_hash, locale, timezone, avatar_url, phone_masked), erased_at IS NOT NULL FROM users WHERE tenant_id = $1 AND id = $2", &[&tenant.0, &id])
         .await
         .unwrap();
     assert_eq!(
@@ -496,61 +552,18 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
         ),
         ("Erased user", "deactivated", None, true)
     );
-    // Again is the same.
+    // Again is the same; and nobody comes back from it.
     let again = json!({ "subject_type": "user", "subject_id": id, "confirm": id });
     office.api.post(&office.me, ERASE, &again).await.expect(200);
-}
-
-/// What other screens give a user: a phone, settings, a group, a key.
-async fn furnish(world: &World, id: Uuid) {
-    let (sealer, tenant) = (testkit::keys::sealer(), world.tenant);
-    let (caller, colleague) = (TestDb::system(tenant), world.user("read_only").await);
-    let phone = Phone::parse(USER_PHONE).unwrap();
-    let sealed = sealer
-        .seal(&format!("{tenant}/users.phone"), USER_PHONE.as_bytes())
-        .unwrap()
-        .0;
-    let hash = sealer.lookup_hash(&format!("{tenant}/phone"), USER_PHONE);
-    let write = world.test.db.write(&caller, async |tx| {
-        let phone_of = "UPDATE users SET phone_sealed = $3, phone_hash = $4, phone_masked = $5, timezone = 'Africa/Cairo' WHERE tenant_id = $1 AND id = $2";
-        tx.execute(phone_of, &[&tenant.0, &id, &sealed, &hash, &phone.masked()]).await?;
-        let group = "INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at) VALUES ($1, $2, 'hunt', 'Hunt', now(), now())";
-        tx.execute(group, &[&tenant.0, &id]).await?;
-        let member = "INSERT INTO group_members (tenant_id, group_id, user_id, added_at) VALUES ($1, $2, $2, now())";
-        tx.execute(member, &[&tenant.0, &id]).await?;
-        let key = "INSERT INTO api_keys (tenant_id, id, name, prefix, secret_hash, scopes, created_by, created_at)
-                   VALUES ($1, $2, 'Sync', 'm3k_1', 'x', '{contact.read}', $2, now())";
-        tx.execute(key, &[&tenant.0, &id]).await?;
-        let invite = "INSERT INTO invites (tenant_id, id, user_id, purpose, token_hash, created_at, expires_at)
-                      VALUES ($1, $2, $2, 'invite', 'x', now(), now())";
-        tx.execute(invite, &[&tenant.0, &id]).await?;
-        let link = "INSERT INTO user_links (tenant_id, user_id, purpose, token_hash, email_norm, created_at, expires_at)
-                    SELECT tenant_id, id, 'verify_email', 'x', email_norm, now(), now() FROM users WHERE tenant_id = $1 AND id = $2 ON CONFLICT DO NOTHING";
-        tx.execute(link, &[&tenant.0, &id]).await?;
-        let words = "INSERT INTO user_names (tenant_id, user_id, word)
-                     SELECT tenant_id, id, word FROM users, string_to_table(lower(full_name), ' ') AS word
-                     WHERE tenant_id = $1 AND id = $2 ON CONFLICT DO NOTHING";
-        tx.execute(words, &[&tenant.0, &id]).await?;
-        let verifying = "INSERT INTO phone_verifications (tenant_id, id, user_id, channel, phone_sealed, phone_hash, phone_masked, code_hash, created_at, sent_at, expires_at)
-                         SELECT tenant_id, id, id, 'sms', phone_sealed, phone_hash, phone_masked, 'x', now(), now(), now()
-                         FROM users WHERE tenant_id = $1 AND id = $2";
-        tx.execute(verifying, &[&tenant.0, &id]).await?;
-        let to = notifications::notice::To {
-            user_id: Some(id),
-            channel: notifications::notice::Channel::Inbox,
-            address: "",
-            locale: "en",
-        };
-        let notice = notifications::notice::Notice::InviteAccepted {
-            user_id: id,
-            name: "Idris Marzouqi-Hawk".to_owned(),
-        };
-        notifications::notice::send(&tx, &to, &notice).await?;
-        // What a colleague was told of them, in the inbox and in a mail that waits.
-        let colleague = [colleague.user_id].into_iter();
-        notifications::people::tell(&tx, colleague, &notice).await
-    });
-    write.await.unwrap();
+    office
+        .api
+        .post(
+            &office.me,
+            &format!("/v1/admin/users/{id}/reactivate"),
+            &json!({}),
+        )
+        .await
+        .expect_code(409, "CONFLICT");
 }
 
 /// What was too much for the request, and exports that were being written meanwhile.

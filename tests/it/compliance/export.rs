@@ -106,6 +106,71 @@ async fn a_part_is_verified_from_the_line_before_it() {
     assert_eq!(broken["chain"], json!({ "holds": false, "break_at": first }));
 }
 
+/// What is missing at the end of a part shows by what follows it.
+#[tokio::test]
+async fn a_part_is_verified_up_to_the_line_after_it() {
+    let office = Office::new().await;
+    let clock = office.world.test.db.clock();
+    let pause = || tokio::time::sleep(Duration::from_millis(20));
+    office.audit(2, "old").await;
+    pause().await;
+    let from = clock.now();
+    office.audit(3, "mid").await;
+    pause().await;
+    let quiet = clock.now();
+    pause().await;
+    let to = clock.now();
+    office.audit(2, "new").await;
+    let part = async |from: jiff::Timestamp, to: jiff::Timestamp| {
+        let path = format!("{PATH}?from={from}&to={to}");
+        let export = office.api.get(&office.me, &path).await.expect(200);
+        (export["rows"].as_i64().unwrap(), export)
+    };
+    let (rows, export) = part(from, to).await;
+    assert_eq!((rows, &export["chain"]["holds"]), (3, &json!(true)));
+    let (first, last) = (
+        export["first_seq"].as_i64().unwrap(),
+        export["last_seq"].as_i64().unwrap(),
+    );
+    let (rows, export) = part(quiet, to).await;
+    assert_eq!((rows, &export["chain"]["holds"]), (0, &json!(true)));
+
+    let broken_at = async |(rows, export): (i64, Value), expected_rows: i64, at: i64| {
+        assert_eq!(rows, expected_rows);
+        assert_eq!(export["chain"], json!({ "holds": false, "break_at": at }));
+    };
+    let admin = office.world.admin_sql().await;
+    let run = async |sql: &str, at: i64| {
+        let params: [&(dyn db::ToSql + Sync); 2] = [&office.world.tenant.0, &at];
+        assert!(admin.execute(sql, &params).await.unwrap() > 0);
+    };
+    // The last line says something else, and its hash is of what it says.
+    run(
+        "UPDATE audit_logs SET action = 'x' WHERE tenant_id = $1 AND seq = $2",
+        last,
+    )
+    .await;
+    run(
+        "UPDATE audit_logs a SET hash = app.audit_hash(p.hash, a) FROM audit_logs p
+         WHERE a.tenant_id = $1 AND a.seq = $2 AND p.tenant_id = $1 AND p.seq = a.seq - 1",
+        last,
+    )
+    .await;
+    broken_at(part(from, to).await, 3, last + 1).await;
+    run("DELETE FROM audit_logs WHERE tenant_id = $1 AND seq = $2", last).await;
+    broken_at(part(from, to).await, 2, last).await;
+    broken_at(part(quiet, to).await, 0, last).await;
+    run(
+        "DELETE FROM audit_logs WHERE tenant_id = $1 AND seq >= $2 AND seq <= $2 + 1",
+        first,
+    )
+    .await;
+    broken_at(part(from, to).await, 0, first).await;
+    // And whatever came afterwards.
+    run("DELETE FROM audit_logs WHERE tenant_id = $1 AND seq >= $2", first).await;
+    broken_at(part(from, to).await, 0, first).await;
+}
+
 #[tokio::test]
 async fn no_cell_of_the_table_is_a_formula() {
     let office = Office::new().await;

@@ -1,6 +1,6 @@
 //! What is handed out of a person, and who may ask.
 
-use super::setup::{Office, download, unzipped};
+use super::setup::{Office, call_from, download, unzipped};
 use crate::messaging::stack::Stack;
 use crate::support::World;
 use serde_json::{Value, json};
@@ -115,6 +115,59 @@ async fn a_user_gets_everything_but_secrets() {
         files["audit.json"]
             .iter()
             .any(|line| line["action"] == "user.created")
+    );
+}
+
+/// Where colleagues and functions were when they had to do with somebody is not that person's data.
+#[tokio::test]
+async fn nobody_is_told_where_others_were() {
+    let office = Office::new().await;
+    let user = office.world.user("staff").await;
+    super::furnish::furnish(&office.world, user.user_id).await;
+    let (theirs, own) = (("203.0.113.5", "Colleague/1"), ("203.0.113.6", "Own/1"));
+    let path = format!("/v1/admin/users/{}", user.user_id);
+    let renamed = json!({ "full_name": "Dalia Sabry" });
+    call_from(&office.api, Some(&office.me), theirs, ("PATCH", &path), &renamed)
+        .await
+        .expect(200);
+    let contact = json!({ "first_name": "Client" });
+    let contacts = office.world.contacts();
+    call_from(&contacts, Some(&user), own, ("POST", "/v1/contacts"), &contact)
+        .await
+        .expect(201);
+    let export = office
+        .api
+        .post(&office.me, EXPORT, &subject("user", user.user_id))
+        .await
+        .expect(201);
+    let files = files(&export).await;
+    let line = |action: &str, by: Uuid| {
+        let mut lines = files["audit.json"].iter();
+        let found = lines.find(|line| line["action"] == action && line["actor_user_id"] == json!(by));
+        found.unwrap_or_else(|| panic!("no {action}")).clone()
+    };
+    let origin = |line: &Value| (line["ip"].clone(), line["user_agent"].clone());
+    let renamed = line("user.updated", office.me.user_id);
+    assert_eq!(origin(&renamed), (Value::Null, Value::Null));
+    let made = line("contact.created", user.user_id);
+    assert_eq!(origin(&made), (json!(own.0), json!(own.1)));
+    let text = serde_json::to_string(&files["audit.json"]).unwrap();
+    for other in [theirs.0, theirs.1, "203.0.113.88", "Lanner"] {
+        assert!(!text.contains(other), "{other}");
+    }
+    assert_eq!(
+        files["phone_verifications.json"][0]["phone"],
+        super::furnish::USER_PHONE
+    );
+    let mut ids: Vec<&str> = files["audit.json"]
+        .iter()
+        .map(|line| line["id"].as_str().unwrap())
+        .collect();
+    let all = ids.len();
+    ids.dedup();
+    assert!(
+        ids.is_sorted() && ids.len() == all,
+        "each line once, in their order"
     );
 }
 

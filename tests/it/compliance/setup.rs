@@ -81,6 +81,7 @@ pub fn app(world: &World, bucket: &str) -> admin_function::App {
         db: world.test.db.clone(),
         web: world.web(),
         bucket: cloud.bucket(bucket),
+        links: world.links(&cloud, "none", admin_function::people::links::LIMIT),
         app_url: "https://app.test".into(),
         is_dev: true,
     }
@@ -170,13 +171,16 @@ pub async fn call_from(
     let request = request.body(Body::from(body.to_string())).unwrap();
     let response = api.0.clone().oneshot(request).await.unwrap();
     let status = response.status().as_u16();
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()));
+    let headers = headers.collect();
     let body = http_body_util::BodyExt::collect(response.into_body())
         .await
         .unwrap()
         .to_bytes();
     Answer {
         status,
-        headers: std::collections::HashMap::new(),
+        headers,
         text: String::from_utf8(body.to_vec()).unwrap(),
     }
 }

@@ -224,6 +224,44 @@ async fn another_companys_ids_are_as_good_as_none() {
     refused.expect_code(403, "FORBIDDEN");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_assigned_to_nobody_who_is_not_active() {
+    let stack = Stack::new().await;
+    let (_, id) = stack.conversation().await;
+    let (api, me, path) = (&stack.api, &stack.me, format!("/v1/conversations/{id}"));
+    let sql = stack.world.admin_sql().await;
+    let set = "UPDATE users SET status = $3 WHERE tenant_id = $1 AND id = $2";
+    let tenant = stack.world.tenant.0;
+    let colleague = stack.world.user("staff").await.user_id;
+    let assign = json!({ "assignee_user_id": colleague });
+    for status in ["invited", "suspended", "deactivated"] {
+        sql.execute(set, &[&tenant, &colleague, &status]).await.unwrap();
+        api.patch(me, &path, &assign).await.expect_code(404, "NOT_FOUND");
+    }
+    sql.execute(set, &[&tenant, &colleague, &"active"]).await.unwrap();
+    api.patch(me, &path, &assign).await.expect(200);
+    // Whose it is already, it stays, though they can't log in for now.
+    sql.execute(set, &[&tenant, &colleague, &"suspended"])
+        .await
+        .unwrap();
+    let close = json!({ "assignee_user_id": colleague, "state": "closed" });
+    assert_eq!(api.patch(me, &path, &close).await.expect(200)["state"], "closed");
+
+    // Somebody is just leaving: the conversation waits for that, and then does not go to them.
+    let leaving = stack.world.user("staff").await.user_id;
+    sql.batch_execute("BEGIN").await.unwrap();
+    sql.execute(set, &[&tenant, &leaving, &"deactivated"])
+        .await
+        .unwrap();
+    let assign = json!({ "assignee_user_id": leaving });
+    let end = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        sql.batch_execute("COMMIT").await.unwrap();
+    };
+    let (assigned, ()) = futures::join!(api.patch(me, &path, &assign), end);
+    assigned.expect_code(404, "NOT_FOUND");
+}
+
 #[tokio::test]
 async fn a_closed_window_is_said_before_any_provider_is_called() {
     let stack = Stack::new().await;

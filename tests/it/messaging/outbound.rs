@@ -1,8 +1,10 @@
 //! The sender, and every way in which a send can end.
 
-use super::stack::{Stack, meta_body, status};
+use super::stack::{Stack, message, meta_body, status};
+use notifications::delivery::Wake;
 use providers::intake::Source;
 use serde_json::{Value, json};
+use std::time::Duration;
 use testkit::fake_providers::{Behaviour, Mode, Provider};
 
 #[tokio::test]
@@ -48,6 +50,61 @@ async fn a_yes_that_never_arrived_is_not_sent_again_and_the_status_settles_it() 
         (&json!("delivered"), &json!(named))
     );
     assert_eq!(message["error_code"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_sender_that_dies_between_the_yes_and_its_own_write_does_not_send_again() {
+    let stack = Stack::new().await;
+    let (account, conversation) = stack.conversation().await;
+    let id = stack.reply(&conversation).await;
+    stack.providers.behave(Behaviour {
+        times: Some(1),
+        delay_ms: Some(300),
+        ..Behaviour::mode(Provider::Meta, Mode::Slow)
+    });
+    let wake = || message(Some(stack.world.tenant), Wake { id });
+    let admin = stack.world.admin_sql().await;
+    let named = || stack.providers.requests()[0].provider_message_id.clone();
+    let meanwhile = async {
+        // The provider has it and thinks; what the sender writes when it says yes will have to wait.
+        wait_until(|| stack.sends() == 1).await;
+        let hold = format!("BEGIN; SELECT FROM messages_outbox WHERE id = '{id}' FOR UPDATE");
+        admin.batch_execute(&hold).await.unwrap();
+        wait_until(|| named().is_some()).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    tokio::select! {
+        outcome = stack.sender.handle(wake()) => panic!("it should have died: {outcome:?}"),
+        () = meanwhile => {}
+    }
+    admin.batch_execute("ROLLBACK").await.unwrap();
+
+    stack.sender.handle(wake()).await.unwrap();
+    assert_eq!(stack.sends(), 1, "the queue hands it out again");
+    let message = stack.message(&conversation, id).await;
+    assert_eq!(
+        (&message["status"], &message["provider_message_id"]),
+        (&json!("sending"), &Value::Null)
+    );
+    let named = named().unwrap();
+    let delivered = status(&named, "delivered", Some(id));
+    let body = meta_body(&[(&account.provider_key, &[], &[delivered])]);
+    stack.post(Source::Meta, &body, "", vec![account]).await.unwrap();
+    let message = stack.message(&conversation, id).await;
+    assert_eq!(
+        (&message["status"], &message["provider_message_id"]),
+        (&json!("delivered"), &json!(named))
+    );
+}
+
+async fn wait_until(done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come to pass");
 }
 
 #[tokio::test]

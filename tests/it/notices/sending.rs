@@ -267,3 +267,53 @@ async fn nothing_of_a_notice_lies_open_in_the_database() {
         assert_eq!(found, 0, "{plain}");
     }
 }
+
+/// A code that can't be entered any more helps nobody, and would only confuse.
+#[tokio::test]
+async fn a_code_is_not_sent_when_it_is_too_late() {
+    let post = Post::new().await;
+    let admin = post.0.world.admin_sql().await;
+    let lifetime =
+        "SELECT (extract(epoch FROM expires_at - created_at) / 60)::int FROM messages_outbox WHERE id = $1";
+    let minutes = async |id| -> Option<i32> { admin.query_one(lifetime, &[&id]).await.unwrap().get(0) };
+    let expire = async |id| {
+        let sql = "UPDATE messages_outbox SET expires_at = now() WHERE id = $1";
+        assert_eq!(admin.execute(sql, &[&id]).await.unwrap(), 1);
+    };
+    let late = post.notice(to(Channel::Sms, NUMBER, "en"), &otp()).await;
+    assert_eq!(minutes(late).await, Some(10));
+    expire(late).await;
+    post.send(late).await;
+    post.send(late).await;
+    let row = post.row(late).await;
+    assert_eq!(
+        (row.get("status"), row.get("error_code"), row.get("wiped")),
+        ("failed", "EXPIRED", true)
+    );
+    assert_eq!(row.get::<_, i16>("attempts"), 0);
+
+    // Nor when the provider refused it for now and it is the turn of the next attempt.
+    let refused = post.notice(to(Channel::Sms, NUMBER, "en"), &otp()).await;
+    post.0.providers.behave(Behaviour {
+        times: Some(1),
+        ..Behaviour::mode(Provider::Twilio, Mode::Fail)
+    });
+    post.send(refused).await;
+    assert_eq!(post.status(refused).await, ("queued".to_owned(), false));
+    expire(refused).await;
+    post.due(refused).await;
+    post.send(refused).await;
+    assert_eq!(post.status(refused).await, ("failed".to_owned(), true));
+    assert_eq!(
+        post.got(Provider::Twilio).len(),
+        1,
+        "the attempt that was in time"
+    );
+
+    // A link is its page's to refuse: the mail goes out.
+    let mail = post.mail("en", &invite("Nile Homes")).await;
+    assert_eq!(minutes(mail).await, None);
+    let intime = post.notice(to(Channel::Sms, NUMBER, "en"), &otp()).await;
+    post.send(intime).await;
+    assert_eq!(post.status(intime).await, ("sent".to_owned(), true));
+}

@@ -48,8 +48,7 @@ async fn each_user_is_done_or_told_why_not() {
     assert_eq!(managers["data"].as_array().unwrap().len(), 3);
 
     let resent = outcomes(json!({ "action": "resend_invite", "user_ids": ids })).await;
-    // Users made without a password wait for their first one.
-    assert_eq!(resent[2..], ["NOT_FOUND", "ok", "ok"]);
+    assert_eq!(resent, ["CONFLICT", "CONFLICT", "NOT_FOUND", "CONFLICT", "ok"]);
     assert_eq!(office.accept(&old).await.status, 422);
 
     let suspended = outcomes(json!({ "action": "suspend", "user_ids": ids })).await;

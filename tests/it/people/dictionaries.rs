@@ -1,6 +1,7 @@
 //! Job titles, departments, what is new.
 
 use super::setup::Office;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -60,6 +61,44 @@ async fn a_company_adds_words_to_those_that_everybody_has() {
             .delete(&office.me, &default)
             .await
             .expect_code(403, "FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn of_parallel_changes_of_what_was_seen_one_is_made() {
+    let office = Office::new().await;
+    let new = json!({ "code": "night_guard", "label": "Night guard" });
+    let made = office.post("/v1/admin/job-title-codes", &new).await.expect(201);
+    let one = format!("/v1/admin/job-title-codes/{}", made["id"].as_str().unwrap());
+    let unchanged = office.api.patch(&office.me, &one, &json!({})).await;
+    let tag = unchanged.headers["etag"].clone();
+    let change = async |tag: &str, label: &str| {
+        let body = json!({ "label": label });
+        office
+            .api
+            .json(&office.me, "PATCH", &one, &[("if-match", tag)], &body)
+            .await
+    };
+    let answers = join_all(["A", "B", "C", "D"].map(|label| change(&tag, label))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412]);
+    let changed = answers.iter().find(|answer| answer.status == 200).unwrap();
+    change(&changed.headers["etag"], "E").await.expect(200);
+    // What was not named is not undone by who read it before.
+    let (label, active) = (json!({ "label": "F" }), json!({ "is_active": false }));
+    for _ in 0..4 {
+        let patch = async |body| office.api.patch(&office.me, &one, body).await;
+        let (first, second) = futures::join!(patch(&label), patch(&active));
+        first.expect(200);
+        second.expect(200);
+        let listed = office
+            .get("/v1/admin/job-title-codes?is_active=false")
+            .await
+            .expect(200);
+        assert_eq!(listed["data"][0]["label"], "F");
+        let back = json!({ "label": "E", "is_active": true });
+        office.api.patch(&office.me, &one, &back).await.expect(200);
     }
 }
 

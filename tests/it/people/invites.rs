@@ -1,6 +1,10 @@
 //! Invitations: once, for seven days, for one person.
 
 use super::setup::{Office, PASSWORD, address, public};
+use crate::compliance::setup::call_from;
+use crate::messaging::stack::{endpoint, table};
+use crate::support::Api;
+use admin_function::people::links;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -253,6 +257,52 @@ async fn the_inviter_hears_of_it() {
         .await
         .expect(200);
     assert_eq!(office.mails(&own).await.len(), 1);
+}
+
+#[tokio::test]
+async fn links_that_are_tried_are_counted_by_address_here_and_at_the_auth_function() {
+    let office = Office::at_a_moment().await;
+    let (cloud, table) = (crate::auth::setup::cloud(&endpoint()), table().await);
+    let limit = cloud::RateLimit {
+        capacity: 3,
+        ..links::LIMIT
+    };
+    let counted = office
+        .world
+        .administration_with(|app| app.links = office.world.links(&cloud, &table, limit));
+    let body = json!({ "token": "m3i_nonsense", "password": PASSWORD });
+    let try_at = async |api: &Api, ip: &str| {
+        let path = ("POST", "/v1/admin/users/accept-invite");
+        call_from(api, None, (ip, "Firefox"), path, &body).await
+    };
+    // Two there, one here: the fourth is too many.
+    let auth =
+        crate::auth::setup::function(&office.world, &endpoint(), &table, auth_function::Limits::DEFAULT);
+    for _ in 0..2 {
+        let link = json!({ "token": format!("m3l_{}", "A".repeat(43)) });
+        let status = crate::auth::setup::post_from(&auth, "198.51.100.7", "verify-email", &link).await;
+        assert_eq!(status, 422);
+    }
+    let third = try_at(&counted, "198.51.100.7").await;
+    assert_eq!(third.headers["ratelimit-remaining"], "0");
+    refused(&third.expect_code(422, "VALIDATION_FAILED"));
+    let fourth = try_at(&counted, "198.51.100.7").await;
+    let wait: u64 = fourth.headers["retry-after"].parse().unwrap();
+    assert!((1..=601).contains(&wait), "{wait}");
+    fourth.expect_code(429, "RATE_LIMITED");
+    try_at(&counted, "198.51.100.8")
+        .await
+        .expect_code(422, "VALIDATION_FAILED");
+    // Without counters a link that works is followed.
+    let away = crate::auth::setup::cloud("http://127.0.0.1:1");
+    let uncounted = office
+        .world
+        .administration_with(|app| app.links = office.world.links(&away, "none", limit));
+    for _ in 0..4 {
+        try_at(&uncounted, "198.51.100.7")
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
+    }
 }
 
 #[tokio::test]

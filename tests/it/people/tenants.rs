@@ -4,6 +4,9 @@ use super::setup::{Office, PASSWORD, PROVISIONING_KEY, address, operate, public,
 use crate::support::World;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn company() -> Value {
     json!({ "name": "Delta Homes", "timezone": "Africa/Cairo", "locale": "ar", "admin": { "email": address(), "full_name": "Basma Nour" } })
@@ -145,9 +148,98 @@ async fn repeated_with_its_key_one_company_is_made() {
         .iter()
         .filter(|answer| answer.headers.contains_key("idempotency-replayed"));
     assert_eq!(replayed.count(), 3);
-    let mut other = body.clone();
-    other["name"] = json!("Another");
-    send(other).await.expect_code(422, "VALIDATION_FAILED");
+    for (at, value) in [
+        ("/name", json!("Another")),
+        ("/locale", json!("en")),
+        ("/timezone", json!("Asia/Kuwait")),
+        ("/admin/full_name", json!("Salma Aziz")),
+        ("/admin/full_name", Value::Null),
+        ("/admin/email", json!(address())),
+    ] {
+        let mut other = body.clone();
+        *other.pointer_mut(at).unwrap() = value;
+        let error = send(other).await.expect_code(422, "VALIDATION_FAILED");
+        assert_eq!(error["details"]["fields"][0]["code"], "reused", "{at}");
+    }
+    // Spelled otherwise it is the same request.
+    let mut same = body.clone();
+    same["admin"]["email"] = json!(body["admin"]["email"].as_str().unwrap().to_uppercase());
+    same["name"] = json!(" Delta Homes ");
+    assert_eq!(send(same).await.expect(201), first);
+}
+
+#[tokio::test]
+async fn a_company_is_changed_only_as_it_was_seen() {
+    let office = Office::new().await;
+    let path = format!("/v1/tenants/{}", office.world.tenant);
+    let seen = operate(&office.api, "GET", &path, &Value::Null).await;
+    let tag = seen.headers["etag"].clone();
+    let change = async |tag: &str, name: &str| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-provisioning-key", PROVISIONING_KEY),
+            ("if-match", tag),
+        ];
+        let body = json!({ "name": name }).to_string();
+        office.api.call("PATCH", &path, &headers, body).await
+    };
+    let answers = join_all(["A", "B", "C"].map(|name| change(&tag, name))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412]);
+    let changed = answers.iter().find(|answer| answer.status == 200).unwrap();
+    change(&changed.headers["etag"], "D").await.expect(200);
+}
+
+/// What is logged while it is the subscriber.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn that_the_companies_were_listed_is_in_the_log_and_no_company_is() {
+    let office = Office::new().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let layer = tracing_subscriber::fmt::layer()
+        .json()
+        .with_writer(move || writer.clone());
+    let _guard = tracing_subscriber::registry().with(layer).set_default();
+    let headers = [
+        ("x-provisioning-key", PROVISIONING_KEY),
+        ("x-request-id", "looking-around"),
+    ];
+    let path = "/v1/tenants?status=active&limit=2";
+    let listed = office.api.call("GET", path, &headers, "").await.expect(200);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("the companies were listed"))
+        .unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        (
+            &line["fields"]["request_id"],
+            &line["fields"]["status"],
+            &line["fields"]["limit"]
+        ),
+        (&json!("looking-around"), &json!("active"), &json!(2))
+    );
+    for company in listed["data"].as_array().unwrap() {
+        for secret in ["name", "slug"] {
+            assert!(!line.to_string().contains(company[secret].as_str().unwrap()));
+        }
+    }
+    assert!(!text.contains(PROVISIONING_KEY));
 }
 
 #[tokio::test]

@@ -15,10 +15,7 @@ async fn a_user_is_created_and_chooses_a_password_by_the_link() {
     );
     assert_eq!(user["roles"][0]["code"], "staff");
     let id = user["id"].as_str().unwrap();
-    assert_eq!(
-        user["audit_url"],
-        format!("/v1/admin/audit-logs?entity_type=user&entity_id={id}")
-    );
+    assert_eq!(user["audit_url"], format!("/v1/admin/audit-logs?entity_id={id}"));
     assert_eq!(
         office.get(&format!("/v1/admin/users/{id}")).await.expect(200),
         user
@@ -225,6 +222,40 @@ async fn the_list_filters_searches_and_pages() {
         0
     );
     assert_eq!(ids(&format!("group={}", testkit::unique())).await.len(), 0);
+    let sql = office.world.admin_sql().await;
+    for (user, set) in [
+        (
+            &one,
+            "twofa_methods = '{totp}', last_login_at = '2026-03-01T10:00:00Z'",
+        ),
+        (
+            &two,
+            "phone_verified_at = now(), phone_masked = '+20****67', last_login_at = '2026-03-02T10:00:00Z'",
+        ),
+    ] {
+        let update = format!("UPDATE users SET {set} WHERE tenant_id = $1 AND id = $2");
+        let user: uuid::Uuid = id(user).parse().unwrap();
+        sql.execute(&update, &[&office.world.tenant.0, &user])
+            .await
+            .unwrap();
+    }
+    for (query, found) in [
+        ("twofa=true", vec![id(&one)]),
+        ("phone_verified=true", vec![id(&two)]),
+        (
+            "twofa=false&phone_verified=false",
+            vec![office.me.user_id.to_string()],
+        ),
+        ("last_login_from=2026-03-02T10:00:00Z", vec![id(&two)]),
+        ("last_login_to=2026-03-02T10:00:00Z", vec![id(&one)]),
+        (
+            "last_login_from=2026-03-01T00:00:00Z&last_login_to=2026-03-03T00:00:00Z",
+            vec![id(&two), id(&one)],
+        ),
+        ("twofa=true&phone_verified=true", vec![]),
+    ] {
+        assert_eq!(ids(query).await, found, "{query}");
+    }
 
     for sort in ["-created_at", "created_at", "email", "-email"] {
         let mut seen = Vec::new();
@@ -351,6 +382,7 @@ async fn a_super_admin_is_touched_by_super_admins_only() {
         "force-logout",
         "reset-password",
         "resend-invite",
+        "reset-2fa",
     ] {
         let answer = office
             .api
@@ -385,7 +417,16 @@ async fn preferences_are_one_document() {
         "quiet_hours": { "start": "22:00", "end": "07:30", "channels": ["sms", "whatsapp"] },
     });
     let put = async |body: &Value| office.api.json(&office.me, "PUT", &path, &[], body).await;
-    let stored = put(&wanted).await.expect(200);
+    let tag = office.get(&path).await.headers["etag"].clone();
+    let put_if = async |tag: &str| {
+        let headers = [("if-match", tag)];
+        office.api.json(&office.me, "PUT", &path, &headers, &wanted).await
+    };
+    let stored = put_if(&tag).await;
+    let newer = stored.headers["etag"].clone();
+    let stored = stored.expect(200);
+    put_if(&tag).await.expect_code(412, "STALE");
+    put_if(&newer).await.expect(200);
     assert_eq!(
         (&stored["email_on_sms"], &stored["email_on_whatsapp"]),
         (&json!(false), &json!(true))

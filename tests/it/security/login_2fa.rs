@@ -420,3 +420,52 @@ async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
     let body = json!({ "challenge_token": super::setup::challenge(&company).await, "method": "sms" });
     post_as(&api, "login/2fa", &[], &body).await.expect(503);
 }
+
+#[tokio::test]
+async fn a_code_says_how_long_the_login_still_waits_for_it() {
+    let company = Company::new().await;
+    let me = company.login(&company.signed_up);
+    verify_phone(&company, &me).await;
+    post(&company, &me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
+    let challenge = challenge(&company).await;
+    let ask = json!({ "challenge_token": challenge, "method": "sms" });
+    for (wait, said) in [(0, "5 minutes"), (61, "3 minutes"), (200, "1 minute")] {
+        company.wait(wait);
+        company.post("login/2fa", &ask).await.expect(202);
+        let sent = sent(&company.world).await;
+        let newest = sent.iter().rfind(|message| message.channel == "sms").unwrap();
+        assert!(newest.text.contains(&format!("good for {said}.")), "{newest:?}");
+    }
+    let right = code(&company, "sms").await;
+    super::setup::second_step(&company.api, &challenge, "sms", &right)
+        .await
+        .expect(200);
+}
+
+/// Whoever has the password alone could have messages sent without end.
+#[tokio::test]
+async fn ten_login_codes_an_hour_go_to_a_user_over_all_logins() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let me = company.login(&company.signed_up);
+    verify_phone(&company, &me).await;
+    for channel in ["sms", "whatsapp"] {
+        post(&company, &me, &format!("twofa/{channel}/enable"), &json!({}))
+            .await
+            .expect(200);
+    }
+    for n in 0..12 {
+        let channel = if n % 2 == 0 { "sms" } else { "whatsapp" };
+        let ask = json!({ "challenge_token": challenge(&company).await, "method": channel });
+        let answer = company.post("login/2fa", &ask).await;
+        if n < 10 {
+            answer.expect(202);
+        } else {
+            assert!(answer.headers.contains_key("retry-after"));
+            answer.expect_code(429, "RATE_LIMITED");
+        }
+    }
+    assert_eq!(count(&company, "auth.2fa_sent").await, 10);
+}

@@ -1,8 +1,9 @@
 //! Verifying a phone (S1.8).
 
-use super::setup::{PHONE, code, count, number, post, sent, verify_phone, wrong};
-use crate::auth::setup::Company;
+use super::setup::{PHONE, code, count, inbox, mail, now, number, post, sent, verify_phone, wrong};
+use crate::auth::setup::{Company, PASSWORD, answer_with};
 use crate::support::{Login, World};
+use auth_function::Limits;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -184,8 +185,11 @@ async fn a_code_is_good_for_ten_minutes() {
 async fn three_starts_an_hour_also_at_once() {
     let company = Company::new().await;
     let me = company.login(&company.signed_up);
-    let body = json!({ "e164": PHONE, "channel": "sms" });
-    let answers = join_all((0..8).map(|_| post(&company, &me, "phone/verify/start", &body))).await;
+    let numbered = |n: i32| json!({ "e164": format!("+20100123456{n}"), "channel": "sms" });
+    let bodies: Vec<Value> = (0..8).map(numbered).collect();
+    let start = |body| post(&company, &me, "phone/verify/start", body);
+    let answers = join_all(bodies.iter().map(start)).await;
+    let body = numbered(9);
     assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 3);
     let refused = answers.into_iter().find(|answer| answer.status == 429).unwrap();
     assert_eq!(refused.headers["ratelimit-limit"], "3");
@@ -213,7 +217,7 @@ async fn three_starts_an_hour_also_at_once() {
         .await
         .expect(202);
     company.wait(3601);
-    let again = company.log_in(crate::auth::setup::PASSWORD).await.expect(200);
+    let again = company.log_in(PASSWORD).await.expect(200);
     let me = company.login(&again);
     let answer = post(&company, &me, "phone/verify/start", &body).await;
     assert_eq!(answer.headers["ratelimit-remaining"], "2");
@@ -243,4 +247,155 @@ async fn a_dropped_or_replaced_code_confirms_nothing() {
     refused(&company, &colleague, &code(&company, "sms").await, "expired").await;
     let stranger = World::new().await.admin().await;
     refused(&company, &stranger, &code(&company, "sms").await, "expired").await;
+}
+
+async fn start(company: &Company, me: &Login, number: &str) -> crate::support::Answer {
+    let body = json!({ "e164": number, "channel": "sms" });
+    post(company, me, "phone/verify/start", &body).await
+}
+
+#[tokio::test]
+async fn a_number_gets_six_codes_an_hour_whoever_asks_and_wherever() {
+    let company = Company::new().await;
+    let me = company.login(&company.signed_up);
+    for _ in 0..3 {
+        start(&company, &me, PHONE).await.expect(202);
+    }
+    let colleague = company.world.user("staff").await;
+    for _ in 0..2 {
+        start(&company, &colleague, PHONE).await.expect(202);
+    }
+    // another code is one of them
+    company.wait(60);
+    let again = post(&company, &colleague, "phone/verify/resend", &json!({})).await;
+    let in_the_same_hour = now(&company) / 3600 == (now(&company) - 60) / 3600;
+    again.expect(202);
+    company.wait(60);
+    if in_the_same_hour {
+        post(&company, &colleague, "phone/verify/resend", &json!({}))
+            .await
+            .expect_code(429, "RATE_LIMITED");
+        let email = format!("other-{}@example.com", testkit::unique());
+        let other = company.sign_up(&email, PASSWORD).await.expect(201);
+        let stranger = company.login(&other);
+        let refused = start(&company, &stranger, PHONE).await;
+        assert!(refused.headers.contains_key("retry-after"));
+        refused.expect_code(429, "RATE_LIMITED");
+        start(&company, &stranger, "+201007654321").await.expect(202);
+    }
+}
+
+#[tokio::test]
+async fn one_address_and_one_company_have_so_many_codes_sent() {
+    let company = Company::new().await;
+    let mut limits = Limits::DEFAULT;
+    (limits.phones.capacity, limits.phones_of_tenant.capacity) = (2, 3);
+    let api = company.with_limits(limits).await;
+    let ask = async |me: &Login, ip: &str, n: i32| {
+        let body = json!({ "e164": format!("+20100123456{n}"), "channel": "sms" });
+        let answer = answer_with(&api, ip, Some(me), "phone/verify/start", &body).await;
+        answer.status().as_u16()
+    };
+    let (one, two) = (
+        company.world.user("staff").await,
+        company.world.user("staff").await,
+    );
+    assert_eq!(ask(&one, "198.51.100.1", 0).await, 202);
+    assert_eq!(ask(&two, "198.51.100.1", 1).await, 202);
+    assert_eq!(ask(&one, "198.51.100.1", 2).await, 429, "the address");
+    assert_eq!(ask(&one, "198.51.100.2", 3).await, 202);
+    assert_eq!(ask(&two, "198.51.100.3", 4).await, 429, "the company");
+    let stranger = company.world.neighbour().await.admin().await;
+    assert_eq!(ask(&stranger, "198.51.100.3", 5).await, 202);
+}
+
+#[tokio::test]
+async fn without_counters_no_code_goes_to_a_phone() {
+    let (company, me, _) = begun("sms").await;
+    company.wait(60);
+    let (api, before) = (company.without_counters(), sent(&company.world).await.len());
+    let body = json!({ "e164": PHONE, "channel": "sms" });
+    for (path, body) in [("start", body), ("resend", json!({}))] {
+        api.post(&me, &format!("/v1/auth/phone/verify/{path}"), &body)
+            .await
+            .expect_code(503, "UNAVAILABLE");
+    }
+    assert_eq!(sent(&company.world).await.len(), before);
+    // what was sent is good
+    let body = json!({ "e164": PHONE, "code": code(&company, "sms").await });
+    api.post(&me, "/v1/auth/phone/verify/confirm", &body)
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_verification_sends_six_codes_and_no_more() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    // from half past on, ten minutes apart: no number gets six of them in one hour of the clock
+    let past = i64::try_from(now(&company) % 3600).unwrap();
+    company.wait((1800 - past).rem_euclid(3600));
+    let me = async || company.login(&company.log_in(PASSWORD).await.expect(200));
+    start(&company, &me().await, PHONE).await.expect(202);
+    for resends in 1..=6 {
+        company.wait(595);
+        let answer = post(&company, &me().await, "phone/verify/resend", &json!({})).await;
+        if resends < 6 {
+            answer.expect(202);
+        } else {
+            answer.expect_code(429, "RATE_LIMITED");
+        }
+    }
+    assert_eq!(count(&company, "phone.verify.sent").await, 6);
+}
+
+#[tokio::test]
+async fn a_phone_that_login_codes_go_to_is_not_moved_by_a_verification_begun_before() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let me = company.login(&company.signed_up);
+    verify_phone(&company, &me).await;
+    assert_eq!(inbox(&company, &me).await.last().unwrap(), "phone_changed");
+    assert!(mail(&company).await.contains("+20********67"));
+    // the same number again is no change
+    let told = inbox(&company, &me).await.len();
+    let body = json!({ "e164": PHONE, "channel": "sms" });
+    post(&company, &me, "phone/verify/start", &body).await.expect(202);
+    let right = code(&company, "sms").await;
+    confirm(&company, &me, &right).await.expect(200);
+    let kinds = inbox(&company, &me).await;
+    assert!(!kinds[told..].contains(&"phone_changed".to_owned()), "{kinds:?}");
+
+    let other = "+201007654321";
+    start(&company, &me, other).await.expect(202);
+    let sent = sent(&company.world).await;
+    let to_other = sent.iter().rfind(|message| message.to == other).unwrap();
+    let right: String = to_other
+        .text
+        .split(|c: char| !c.is_ascii_digit())
+        .find(|digits| digits.len() == 6)
+        .unwrap()
+        .to_owned();
+    post(&company, &me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
+    let body = json!({ "e164": other, "code": right });
+    post(&company, &me, "phone/verify/confirm", &body)
+        .await
+        .expect_code(409, "CONFLICT");
+    let kept = "SELECT count(*) FROM users WHERE tenant_id = $1 AND phone_masked = '+20********67'";
+    assert_eq!(number(&company.world, kept).await, 1);
+    // without the factor it may move
+    post(
+        &company,
+        &me,
+        "twofa/sms/disable",
+        &json!({ "password": PASSWORD }),
+    )
+    .await
+    .expect(204);
+    post(&company, &me, "phone/verify/confirm", &body)
+        .await
+        .expect(200);
+    assert_eq!(inbox(&company, &me).await.last().unwrap(), "phone_changed");
 }

@@ -99,6 +99,7 @@ impl Person {
     }
 
     pub async fn of(company: Company) -> Self {
+        company.verify_email().await;
         let me = company.login(&company.signed_up);
         let setup = post(&company, &me, "totp/setup", &json!({})).await.expect(200);
         let app = Totp::from_url(setup["otpauth_uri"].as_str().unwrap()).unwrap();
@@ -167,6 +168,23 @@ pub async fn verify_phone(company: &Company, me: &Login) {
     post(company, me, "phone/verify/start", &body).await.expect(202);
     let body = json!({ "e164": PHONE, "code": code(company, "whatsapp").await });
     post(company, me, "phone/verify/confirm", &body).await.expect(200);
+}
+
+/// The kinds of notices in a user's inbox, oldest first.
+pub async fn inbox(company: &Company, me: &Login) -> Vec<String> {
+    let sql = "SELECT kind FROM inbox_messages WHERE tenant_id = $1 AND user_id = $2 ORDER BY id";
+    let admin = company.world.admin_sql().await;
+    let rows = admin.query(sql, &[&company.world.tenant.0, &me.user_id]).await;
+    rows.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// What the newest e-mail to a company's owner says.
+pub async fn mail(company: &Company) -> String {
+    let sent = sent(&company.world).await;
+    let newest = sent.into_iter().rfind(|message| message.channel == "email");
+    let newest = newest.expect("a mail was sent");
+    assert_eq!(newest.to, company.email);
+    newest.text
 }
 
 /// Whether a user's audit log names an action.

@@ -1,9 +1,10 @@
 //! The authenticator app: setting it up, using it, turning it off.
 
-use super::setup::{Person, count, now, post, strings, wrong};
+use super::setup::{Person, count, inbox, mail, now, number, post, sent, strings, verify_phone, wrong};
 use crate::auth::setup::{Company, PASSWORD};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::join_all;
+use identity::method;
 use serde_json::{Value, json};
 use totp_rs::Totp;
 
@@ -229,4 +230,118 @@ async fn another_users_app_is_not_mine() {
     assert_eq!(mine["security"]["twofa_methods"], json!(["totp"]));
     let theirs = company.world.me().get(&colleague, "/v1/me").await.expect(200);
     assert_eq!(theirs["security"]["twofa_methods"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_user_is_told_when_a_factor_is_turned_on_or_off() {
+    let person = Person::new().await;
+    let (company, me) = (&person.company, &person.me);
+    assert!(mail(company).await.contains("authenticator app"));
+    verify_phone(company, me).await;
+    let mut kinds = vec!["second_factor_on", "code_sent", "phone_changed"];
+    assert_eq!(inbox(company, me).await, kinds);
+    for channel in ["sms", "whatsapp"] {
+        let path = format!("twofa/{channel}/enable");
+        post(company, me, &path, &json!({})).await.expect(200);
+        kinds.push("second_factor_on");
+        // again changes nothing, and tells nothing
+        post(company, me, &path, &json!({})).await.expect(200);
+        assert_eq!(inbox(company, me).await, kinds);
+    }
+    assert!(mail(company).await.contains("by WhatsApp"));
+    for path in ["twofa/sms/disable", "twofa/whatsapp/disable", "totp/disable"] {
+        post(company, me, path, &json!({ "password": PASSWORD }))
+            .await
+            .expect(204);
+        kinds.push("second_factor_off");
+        assert_eq!(inbox(company, me).await, kinds);
+    }
+    assert!(mail(company).await.contains("authenticator app"));
+    assert_eq!(count(company, "twofa.enabled").await, 3);
+    // an address that nobody verified may be a stranger's
+    let unverified = Company::new().await;
+    let me = unverified.login(&unverified.signed_up);
+    let mails = sent(&unverified.world).await.len();
+    let setup = post(&unverified, &me, "totp/setup", &json!({})).await.expect(200);
+    let app = Totp::from_url(setup["otpauth_uri"].as_str().unwrap()).unwrap();
+    let code = json!({ "code": app.generate(now(&unverified)).to_string() });
+    post(&unverified, &me, "totp/confirm", &code).await.expect(200);
+    assert_eq!(inbox(&unverified, &me).await, ["second_factor_on"]);
+    assert_eq!(sent(&unverified.world).await.len(), mails);
+}
+
+/// Whoever has but a stolen session would get codes that stand in for the factor that is on.
+#[tokio::test]
+async fn backup_codes_come_with_the_first_factor_only() {
+    let company = Company::new().await;
+    let me = company.login(&company.signed_up);
+    verify_phone(&company, &me).await;
+    let first = post(&company, &me, "twofa/sms/enable", &json!({})).await;
+    assert_eq!(strings(&first.expect(200)["backup_codes"]).len(), 10);
+    let sql = "UPDATE backup_codes SET used_at = now() WHERE tenant_id = $1";
+    let admin = company.world.admin_sql().await;
+    admin.execute(sql, &[&company.world.tenant.0]).await.unwrap();
+    let setup = post(&company, &me, "totp/setup", &json!({})).await.expect(200);
+    let app = Totp::from_url(setup["otpauth_uri"].as_str().unwrap()).unwrap();
+    let code = json!({ "code": app.generate(now(&company)).to_string() });
+    let confirmed = post(&company, &me, "2fa/totp/verify", &code).await.expect(200);
+    assert_eq!(
+        (&confirmed["recoveryCodesIssued"], &confirmed["recoveryCodes"]),
+        (&json!(false), &Value::Null)
+    );
+    for _ in 0..2 {
+        let second = post(&company, &me, "twofa/whatsapp/enable", &json!({})).await;
+        let second = second.expect(200);
+        assert_eq!(second["backup_codes"], Value::Null);
+        assert_eq!(second["twofa_methods"], json!(["sms", "totp", "whatsapp"]));
+    }
+    assert_eq!(count(&company, "twofa.backup_codes_issued").await, 1);
+}
+
+#[tokio::test]
+async fn an_administrator_removes_every_factor_at_once() {
+    let person = Person::new().await;
+    let (company, me) = (&person.company, &person.me);
+    verify_phone(company, me).await;
+    post(company, me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
+    let challenge = person.challenge().await;
+    let caller = testkit::TestDb::system(company.world.tenant);
+    let reset = async |user_id| {
+        let db = &company.world.test.db;
+        db.write(&caller, async |tx| method::reset_all(&tx, user_id).await)
+            .await
+    };
+    reset(me.user_id).await.unwrap();
+    person
+        .second_step(&challenge, "totp", &person.shown())
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
+    company.log_in(PASSWORD).await.expect(200);
+    for table in ["totp_secrets", "backup_codes", "login_challenges"] {
+        let left = format!("SELECT count(*) FROM {table} WHERE tenant_id = $1");
+        assert_eq!(number(&company.world, &left).await, 0, "{table}");
+    }
+    let told = "SELECT count(DISTINCT payload ->> 'method') FROM event_outbox
+        WHERE tenant_id = $1 AND type = 'twofa.disabled'";
+    assert_eq!(number(&company.world, told).await, 2);
+    assert_eq!(inbox(company, me).await.last().unwrap(), "second_factors_reset");
+    assert!(mail(company).await.contains("administrator removed"));
+    assert_eq!(count(company, "twofa.reset").await, 1);
+    let about = company.world.me().get(me, "/v1/me").await.expect(200);
+    assert_eq!(about["security"]["twofa_methods"], json!([]));
+    assert!(about["security"]["phone_verified_at"].is_string());
+    // again there is nothing to tell of
+    reset(me.user_id).await.unwrap();
+    let kinds = inbox(company, me).await;
+    assert_eq!(
+        kinds
+            .iter()
+            .filter(|kind| *kind == "second_factors_reset")
+            .count(),
+        1
+    );
+    let nobody = reset(testkit::unique()).await.unwrap_err();
+    assert_eq!(nobody.code(), kernel::Code::NotFound);
 }

@@ -54,7 +54,8 @@ pub async fn get(
 
 /// Revokes an API key.
 ///
-/// It is refused from the next request on, and stays in the list.
+/// It is refused from the next request on, and stays in the list. So are the keys that it made, and
+/// those that they made.
 pub async fn revoke(
     State(app): State<App>,
     Auth(caller): Auth,

@@ -4,7 +4,7 @@ use crate::App;
 use axum::extract::State;
 use identity::access::{self, EffectivePermissions};
 use identity::role_permission::{self, PutPermissions, RolePermissions};
-use web::{Auth, IdPath, Json, Path, Record, Result};
+use web::{Auth, IdPath, IfMatch, Json, Path, Record, Result};
 
 /// Shows what a role grants: every permission, and whether the role has it.
 ///
@@ -24,18 +24,21 @@ pub async fn matrix(
 /// Replaces what a role grants.
 ///
 /// It counts at the next request of everybody who has the role. Only what the caller holds can be
-/// added (403, `details.permissions`), and nothing to a role that the caller holds.
+/// added (403, `details.permissions`), and nothing to a role that the caller holds. With `If-Match`,
+/// only when nobody changed it meanwhile.
 pub async fn replace(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
+    if_match: IfMatch,
     Json(body): Json<PutPermissions>,
 ) -> Result<Record<RolePermissions>> {
     let wanted = body.parse()?;
     let replaced = app
         .db
         .write(&caller, async |tx| {
-            role_permission::replace(&tx, path.id, &wanted).await
+            let check = |granted: &RolePermissions| if_match.check(granted);
+            role_permission::replace(&tx, path.id, &wanted, check).await
         })
         .await?;
     Ok(Record(replaced))

@@ -4,11 +4,13 @@ mod archive;
 
 use super::export::{LINK_LIFETIME, expiry};
 use crate::App;
+use crate::people::ownership;
 use archive::Archive;
 use audit::gdpr::{self, PAGE, Person, Record, Traces, exports_of};
 use audit::log;
 use axum::extract::State;
 use db::Tx;
+use identity::lifecycle;
 use jiff::Timestamp;
 use kernel::{Caller, Error, Result};
 use schemars::JsonSchema;
@@ -42,6 +44,8 @@ pub struct ErasePerson {
     /// The person's display name or id, typed once more: this can't be taken back.
     #[schemars(length(min = 1, max = 300))]
     pub confirm: String,
+    /// Of a user who owns records: an active colleague who gets them.
+    pub reassign_to: Option<Uuid>,
 }
 
 /// Where a person's data is.
@@ -122,9 +126,10 @@ pub async fn export(
 /// Erases a person.
 ///
 /// A contact goes with channels, conversations, messages and what providers posted of them; of a user
-/// a row without a name stays, so that the records they made keep their author. Audit lines lose what
-/// they said of the person, and still verify. `confirm` repeats the person's name or id. The last
-/// super admin is refused with 409.
+/// a row without a name stays, so that what they did keeps its author. Audit lines lose what they said
+/// of the person, and still verify. `confirm` repeats the person's name or id. 409 while the user owns
+/// contacts or conversations, unless `reassign_to` says who gets them; for the caller; and for the last
+/// super admin. 403 for a super admin, unless the caller is one.
 pub async fn erase(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -134,10 +139,9 @@ pub async fn erase(
     let erased = app.db.write(&caller, async |tx| {
         let mut traces = Traces::default();
         match person {
-            Person::Contact(id) => erase_contact(&tx, id, &body.confirm, &mut traces).await?,
-            Person::User(id) => erase_user(&tx, id, &body.confirm, &mut traces).await?,
+            Person::Contact(id) => erase_contact(&tx, id, &body, &mut traces).await?,
+            Person::User(id) => erase_user(&tx, id, &body, &mut traces).await?,
         }
-        notifications::gdpr::empty(&tx, person, &mut traces).await?;
         notifications::gdpr::forget_reports(&tx, &traces).await?;
         messaging::gdpr::forget_webhooks(&tx, &traces).await?;
         let id = gdpr::erase(&tx, person, traces).await?;
@@ -157,21 +161,38 @@ pub async fn erase(
     Ok(Json(erased))
 }
 
-async fn erase_contact(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) -> Result<()> {
+async fn erase_contact(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Traces) -> Result<()> {
+    if body.reassign_to.is_some() {
+        return Err(Error::field(
+            "reassign_to",
+            "not_allowed",
+            "A contact owns no records.",
+        ));
+    }
     let name = contacts::gdpr::lock(tx, id).await?;
-    check(confirm, &name, id)?;
+    check(&body.confirm, &name, id)?;
     contacts::gdpr::trace(tx, id, name, traces).await?;
+    // A delivery before its message, as whoever settles it takes them; the contact's own rows last.
+    notifications::gdpr::empty(tx, Person::Contact(id), traces).await?;
     messaging::gdpr::erase(tx, id, traces).await?;
-    // Deliveries still name the contact; the contact's own rows go last.
     contacts::gdpr::erase(tx, id).await
 }
 
-async fn erase_user(tx: &Tx, id: Uuid, confirm: &str, traces: &mut Traces) -> Result<()> {
-    let name = identity::gdpr::lock(tx, id, traces).await?;
-    check(confirm, &name, id)?;
+async fn erase_user(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Traces) -> Result<()> {
+    let name = identity::gdpr::lock(tx, id, body.reassign_to, traces).await?;
+    let (target, heir) = lifecycle::target_and_heir(tx, id, body.reassign_to).await?;
+    target.must_be_another("Nobody erases their own account; ask a colleague.")?;
+    check(&body.confirm, &name, id)?;
+    if let Some(heir) = heir {
+        let handed = ownership::hand_over(tx, &target, &heir).await?;
+        log::record(tx, "user.recordsReassigned", "user", Some(id), &handed).await?;
+    } else {
+        ownership::refuse_any(tx, id).await?;
+    }
     notifications::gdpr::empty_inbox(tx, id).await?;
+    notifications::gdpr::empty(tx, Person::User(id), traces).await?;
     approvals::gdpr::erase(tx, id, traces).await?;
-    identity::gdpr::erase(tx, id).await
+    identity::gdpr::erase(tx, id, traces).await
 }
 
 fn check(confirm: &str, name: &str, id: Uuid) -> Result<()> {

@@ -1,9 +1,10 @@
 //! One thing done to many users.
 
+use super::hand_out;
 use crate::App;
 use axum::extract::State;
 use identity::bulk::{self, Deed, Outcome};
-use identity::escalation::{self, Grants};
+use identity::escalation::Grants;
 use kernel::{Error, Permission};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,8 @@ pub struct BulkAnswer {
 ///
 /// Each user is done or told why not. `assign_role` also needs `role.assign`, `add_to_group`
 /// `groups.members.manage`, and neither hands out more than the caller holds: that, or a company left
-/// without a super admin, refuses the whole request.
+/// without a super admin, refuses the whole request. `add_to_group` needs groups in the plan (402).
+/// `resend_invite` tells of users who were sent 5 links within the hour as `RATE_LIMITED`.
 pub async fn run(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -59,9 +61,7 @@ pub async fn run(
         let deed = match body.action {
             Action::Suspend => Deed::Suspend,
             Action::ResendInvite => Deed::ResendInvite,
-            Action::AddToGroup | Action::AssignRole => {
-                Deed::Grant(escalation::may_hand_out(&tx, &grants, &needed).await?)
-            }
+            Action::AddToGroup | Action::AssignRole => Deed::Grant(hand_out(&tx, &grants, &needed).await?),
         };
         bulk::run(&tx, &deed, &body.user_ids, &app.app_url).await
     });

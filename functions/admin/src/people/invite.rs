@@ -7,11 +7,12 @@ use identity::InviteToken;
 use identity::invite::{self, Start};
 use identity::joining::{self, Acceptance};
 use identity::lifecycle;
+use identity::mailed::Mailed;
 use identity::member::{self, Member};
 use identity::user::Account;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use web::{Auth, Created, IdPath, Json, Origin, Path, Result};
+use web::{Auth, Created, IdPath, Json, Origin, Path, Quota, Result};
 
 /// What an invited person answers with.
 #[derive(Deserialize, JsonSchema)]
@@ -28,7 +29,8 @@ pub struct AcceptBody {
 /// Invites a colleague by mail.
 ///
 /// They join when they follow the link, which is good once and for seven days; the seat is taken
-/// from now on. Roles and groups that give more than the caller holds are refused with 403.
+/// from now on. Roles and groups that give more than the caller holds are refused with 403, groups
+/// without a plan that has them with 402.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -39,7 +41,8 @@ pub async fn create(
 
 /// Mails the invitation again, with a new link.
 ///
-/// The link sent before is dead. 409 when the user has joined.
+/// The link sent before is dead. 409 when the user has joined, 429 when they were sent 5 links within
+/// the hour.
 pub async fn resend(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -48,6 +51,7 @@ pub async fn resend(
     let sent = app.db.write(&caller, async |tx| {
         let target = lifecycle::target(&tx, path.id).await?;
         invite::may_be_sent_again(&target)?;
+        Mailed::of(&tx, &[path.id]).await?.check(path.id)?;
         invite::resend(&tx, &[target], &app.app_url).await?;
         member::find(&tx, path.id).await
     });
@@ -56,13 +60,16 @@ pub async fn resend(
 
 /// Accepts an invitation.
 ///
-/// Sets the password and verifies the address. Does not log in: `/v1/auth/accept-invite` does. A link
-/// that was used, replaced, has expired or never was is refused with one and the same 422.
+/// Sets the password and verifies the address; a former password and what it opened are over. Does
+/// not log in: `/v1/auth/accept-invite` does. A link that was used, replaced, has expired or never was
+/// is refused with one and the same 422.
 pub async fn accept(
     State(app): State<App>,
     Origin(origin): Origin,
+    quota: Quota,
     Json(body): Json<AcceptBody>,
 ) -> Result<Json<Account>> {
+    app.links.follow(&origin, &quota).await?;
     let token = InviteToken::parse(&body.token)?;
     #[expect(
         clippy::disallowed_methods,

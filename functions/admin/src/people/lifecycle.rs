@@ -84,10 +84,10 @@ async fn apply(
     hand_over: HandOver,
 ) -> Result<Json<Member>> {
     let changed = app.db.write(caller, async |tx| {
-        let target = lifecycle::target(&tx, id).await?;
-        if target.check(&tx, change)? {
-            let about = match (hand_over.reassign_to, change) {
-                (Some(colleague), _) => ownership::hand_over(&tx, id, colleague).await?,
+        let (target, heir) = lifecycle::target_and_heir(&tx, id, hand_over.reassign_to).await?;
+        if target.check(change)? {
+            let about = match (heir, change) {
+                (Some(heir), _) => ownership::hand_over(&tx, &target, &heir).await?,
                 (None, Change::Deactivate) => ownership::refuse_any(&tx, id).await?,
                 (None, Change::Suspend | Change::Reactivate) => serde_json::json!({}),
             };
@@ -115,6 +115,9 @@ pub async fn force_logout(
 }
 
 /// Mails a user a link to choose a new password, and signs them out everywhere.
+///
+/// The old password goes on working until the link is followed, which ends it and what it opened.
+/// 429 when the user was sent 5 links within the hour.
 pub async fn reset_password(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -124,6 +127,23 @@ pub async fn reset_password(
         let target = lifecycle::target(&tx, path.id).await?;
         invite::reset_password(&tx, &target, &app.app_url).await?;
         lifecycle::end_sessions(&tx, &[path.id]).await
+    });
+    let sessions_ended = sessions_ended.await?;
+    Ok(Json(SignedOut { sessions_ended }))
+}
+
+/// Takes a user's second factors, who has lost them, and signs them out everywhere.
+///
+/// The next login takes the password alone; where the company asks for a second factor, a new one is
+/// set up then. Nobody does it to themselves (409).
+pub async fn reset_2fa(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    Path(path): Path<IdPath>,
+) -> Result<Json<SignedOut>> {
+    let sessions_ended = app.db.write(&caller, async |tx| {
+        let target = lifecycle::target(&tx, path.id).await?;
+        lifecycle::reset_second_factors(&tx, &target).await
     });
     let sessions_ended = sessions_ended.await?;
     Ok(Json(SignedOut { sessions_ended }))

@@ -6,17 +6,25 @@ pub mod dictionary;
 pub mod invite;
 pub mod job_title;
 pub mod lifecycle;
-mod ownership;
+pub mod links;
+pub(crate) mod ownership;
 pub mod preferences;
 pub mod release;
+pub mod session;
 pub mod user;
 
 use crate::App;
-use kernel::{Feature, Permission as P};
+use db::Tx;
+use identity::escalation::{self, Granted, Grants};
+use kernel::{Feature, Permission as P, Result};
 use web::{Access, Routes};
 
 pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
-    let table = table
+    dictionaries(users(table)).get("/v1/admin/releases", Access::SignedIn, release::list)
+}
+
+fn users(table: Routes<App>) -> Routes<App> {
+    table
         .get("/v1/admin/users", P::UserRead, user::list)
         .post("/v1/admin/users", P::UserManage, user::create)
         .get("/v1/admin/users/{id}", P::UserRead, user::get)
@@ -51,12 +59,26 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
             P::UserManage,
             lifecycle::reset_password,
         )
+        .post(
+            "/v1/admin/users/{id}/reset-2fa",
+            P::TwoFaManageTenant,
+            lifecycle::reset_2fa,
+        )
+        .get("/v1/admin/users/{id}/sessions", P::UserRead, session::list)
+        .delete(
+            "/v1/admin/users/{id}/sessions/{session_id}",
+            P::SessionRevokeTenant,
+            session::revoke,
+        )
         .get("/v1/admin/users/{id}/preferences", P::UserRead, preferences::get)
         .put(
             "/v1/admin/users/{id}/preferences",
             P::UserUpdate,
             preferences::put,
-        );
+        )
+}
+
+fn dictionaries(table: Routes<App>) -> Routes<App> {
     table
         .get("/v1/admin/job-title-codes", P::CodeManage, job_title::list)
         .post(
@@ -82,5 +104,13 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
             P::CodeManage,
             department::delete,
         )
-        .get("/v1/admin/releases", Access::SignedIn, release::list)
+}
+
+/// Roles and groups that the caller may give to a user: groups only where the plan has them, as at the
+/// groups' own endpoints.
+async fn hand_out(tx: &Tx, grants: &Grants, also: &[P]) -> Result<Granted> {
+    if !grants.group_ids.is_empty() {
+        entitlements::require_feature(tx, Feature::RbacGroups).await?;
+    }
+    escalation::may_hand_out(tx, grants, also).await
 }

@@ -2,7 +2,8 @@
 
 use contacts::contact;
 use db::Tx;
-use identity::member::{self, Status};
+use identity::lifecycle::Target;
+use identity::member::Status;
 use kernel::{Code, Error, Result};
 use messaging::conversation;
 use serde_json::{Value, json};
@@ -11,24 +12,24 @@ use uuid::Uuid;
 /// Gives everything to a colleague.
 ///
 /// # Errors
-/// 404 when the company has no such colleague, 422 when that is the user themself or not active.
-pub(super) async fn hand_over(tx: &Tx, from: Uuid, to: Uuid) -> Result<Value> {
-    if from == to {
+/// 422 when that is the user themself or not active.
+pub(crate) async fn hand_over(tx: &Tx, from: &Target, to: &Target) -> Result<Value> {
+    if from.id == to.id {
         return Err(Error::field("reassign_to", "invalid", "Name another user."));
     }
-    if member::find_for_update(tx, to).await?.status != Status::Active {
+    if to.status != Status::Active {
         return Err(Error::field("reassign_to", "inactive", "Name an active user."));
     }
     let (contacts, conversations) = futures::try_join!(
-        contact::reassign(tx, from, to),
-        conversation::reassign(tx, from, to)
+        contact::reassign(tx, from.id, to.id),
+        conversation::reassign(tx, from.id, to.id)
     )?;
-    Ok(json!({ "reassigned_to": to, "contacts": contacts, "conversations": conversations }))
+    Ok(json!({ "reassigned_to": to.id, "contacts": contacts, "conversations": conversations }))
 }
 
 /// # Errors
 /// 409 with the counts while there is anything.
-pub(super) async fn refuse_any(tx: &Tx, user_id: Uuid) -> Result<Value> {
+pub(crate) async fn refuse_any(tx: &Tx, user_id: Uuid) -> Result<Value> {
     let (contacts, conversations) = futures::try_join!(
         contact::owned_by(tx, user_id),
         conversation::assigned_to(tx, user_id)

@@ -1,8 +1,9 @@
 //! One user, and the list of them.
 
+use super::hand_out;
 use crate::App;
 use axum::extract::State;
-use identity::escalation::{self, Grants};
+use identity::escalation::Grants;
 use identity::invite::{self, NewColleague, Start};
 use identity::lifecycle;
 use identity::member::{self, Member, MemberFilter, UpdateMember};
@@ -26,6 +27,7 @@ pub struct NewUserBody {
     /// Roles by code: `staff`, …
     #[serde(default)]
     pub roles: Vec<String>,
+    /// Needs groups in the plan.
     #[serde(default)]
     pub group_ids: Vec<Uuid>,
 }
@@ -61,7 +63,8 @@ pub async fn list(
 ///
 /// The user gets a link by mail to choose a password, good for seven days; following it also
 /// verifies the address. To have somebody join only when they accept, invite them instead. Roles and
-/// groups that give more than the caller holds are refused with 403.
+/// groups that give more than the caller holds are refused with 403, groups without a plan that has
+/// them with 402.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -80,7 +83,7 @@ pub(super) async fn add(
     let new = NewColleague::parse(&body.email, body.full_name.as_deref())?;
     let grants = body.grants();
     let made = app.db.write(caller, async |tx| {
-        let granted = escalation::may_hand_out(&tx, &grants, &[]).await?;
+        let granted = hand_out(&tx, &grants, &[]).await?;
         let id = invite::insert(&tx, &new, &granted, start, &app.app_url).await?;
         member::find(&tx, id).await
     });

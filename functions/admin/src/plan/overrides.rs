@@ -1,13 +1,23 @@
 //! Overrides: what a company, a group or a user has instead of what the plan says (S3A.4).
 
 use crate::App;
+use approvals::{ApprovalRequest, Command, Facts, Gate};
 use axum::extract::State;
 use entitlements::override_::{self, Overrides, Scope, SetOverride};
 use kernel::{Caller, Error};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use web::{Auth, IfMatch, Json, Query, Record, Result};
+use web::{Accepted, Auth, Either, IfMatch, Json, Query, Record, Result};
+
+/// The overrides as they are now, or the request that waits.
+type Answer = Either<Record<Overrides>, Accepted<ApprovalRequest>>;
+
+#[derive(Serialize, Deserialize)]
+enum Outcome {
+    Changed(Box<Overrides>),
+    Waits(Box<ApprovalRequest>),
+}
 
 /// Which group.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -60,15 +70,18 @@ pub async fn tenant(State(app): State<App>, Auth(caller): Auth) -> Result<Record
 
 /// Replaces what the company has instead of what its plan says.
 ///
-/// An empty list leaves the plan alone. `admin.entitlementsOverrides` can't be overridden. With
-/// `If-Match`, only when nobody changed them meanwhile. The answer shows what comes of it.
+/// An empty list leaves the plan alone. `admin.entitlementsOverrides` and `dashboard.customSQL` can't be
+/// overridden. On trial a limit can be lowered; what is above the trial's counts once the company is on
+/// a plan. With `If-Match`, only when nobody changed them meanwhile. The answer shows what comes of it.
+/// Where a policy asks for an approval of `entitlement.override`, the answer is 202 with the request, and
+/// these replace what there is when it is approved.
 pub async fn set_tenant(
     State(app): State<App>,
     Auth(caller): Auth,
     if_match: IfMatch,
     Json(body): Json<TenantOverrides>,
-) -> Result<Record<Overrides>> {
-    set(&app, &caller, Scope::Tenant, &if_match, &body.overrides).await
+) -> Result<Answer> {
+    set(&app, &caller, Scope::Tenant, &if_match, body.overrides).await
 }
 
 /// Gets what a group's members have instead of what the company has.
@@ -85,16 +98,17 @@ pub async fn group(
 
 /// Replaces what a group's members have instead of what the company has.
 ///
-/// Somebody in several groups has the largest of theirs. `users.max` is the company's alone.
+/// Somebody in several groups has the largest of theirs. `users.max` is the company's alone. 202 where a
+/// policy asks for an approval.
 pub async fn set_group(
     State(app): State<App>,
     Auth(caller): Auth,
     Query(query): Query<GroupQuery>,
     if_match: IfMatch,
     Json(body): Json<GroupOverrides>,
-) -> Result<Record<Overrides>> {
+) -> Result<Answer> {
     let id = one("group_id", query.group_id, body.group_id)?;
-    set(&app, &caller, Scope::Group(id), &if_match, &body.overrides).await
+    set(&app, &caller, Scope::Group(id), &if_match, body.overrides).await
 }
 
 /// Gets what a user has instead of what their groups and the company have.
@@ -111,16 +125,17 @@ pub async fn user(
 
 /// Replaces what a user has instead of what their groups and the company have.
 ///
-/// A user's own override counts before every other. `users.max` is the company's alone.
+/// A user's own override counts before every other. `users.max` is the company's alone. 202 where a
+/// policy asks for an approval.
 pub async fn set_user(
     State(app): State<App>,
     Auth(caller): Auth,
     Query(query): Query<UserQuery>,
     if_match: IfMatch,
     Json(body): Json<UserOverrides>,
-) -> Result<Record<Overrides>> {
+) -> Result<Answer> {
     let id = one("user_id", query.user_id, body.user_id)?;
-    set(&app, &caller, Scope::User(id), &if_match, &body.overrides).await
+    set(&app, &caller, Scope::User(id), &if_match, body.overrides).await
 }
 
 async fn find(app: &App, caller: &Caller, scope: Scope) -> Result<Record<Overrides>> {
@@ -136,15 +151,44 @@ async fn set(
     caller: &Caller,
     scope: Scope,
     if_match: &IfMatch,
-    wanted: &[SetOverride],
-) -> Result<Record<Overrides>> {
-    override_::check(scope, wanted)?;
-    let changed = app.db.write(caller, async |tx| {
-        let current = override_::find_for_update(&tx, scope).await?;
+    overrides: Vec<SetOverride>,
+) -> Result<Answer> {
+    override_::check(scope, &overrides)?;
+    let command = Command::EntitlementOverride {
+        scope,
+        overrides: overrides.clone(),
+    };
+    let outcome = app.db.write(caller, async |tx| {
+        let (current, policies) = futures::try_join!(
+            override_::find_for_update(&tx, scope),
+            approvals::policies(&tx, &command)
+        )?;
         if_match.check(&current)?;
-        override_::replace(&tx, scope, &current, wanted).await
+        let facts = async { Ok(facts(&current, scope, &overrides)) };
+        match policies.gate(&tx, &app.app_url, facts).await? {
+            Gate::Open => {
+                let changed = override_::replace(&tx, scope, &current, &overrides).await?;
+                Ok(Outcome::Changed(Box::new(changed)))
+            }
+            Gate::Waiting(request) => Ok(Outcome::Waits(request)),
+        }
     });
-    Ok(Record(changed.await?))
+    Ok(match outcome.await? {
+        Outcome::Changed(changed) => Either::Done(Record(*changed)),
+        Outcome::Waits(request) => Either::Waits(Accepted(*request)),
+    })
+}
+
+/// What policies can ask of a change.
+fn facts(current: &Overrides, scope: Scope, wanted: &[SetOverride]) -> Facts {
+    let change = override_::change(current, wanted);
+    Facts::default()
+        .with("scope", Some(scope.name()))
+        .with("changes", Some(change.codes))
+        .with("removed", Some(change.removed))
+        .with("features_on", Some(change.features_on))
+        .with("highest_limit", change.highest_limit)
+        .with("values", Some(change.values.as_str()))
 }
 
 /// The id that the query or the body names.

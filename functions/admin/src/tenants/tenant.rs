@@ -3,23 +3,37 @@
 use crate::App;
 use axum::extract::State;
 use identity::company::{
-    self, Company, CompanyFilter, CompanySummary, CreateCompany, NewCompany, Provisioned, UpdateCompany,
+    self, Company, CompanyFilter, CompanyStatus, CompanySummary, CreateCompany, NewCompany, Provisioned,
+    UpdateCompany,
 };
 use identity::signup;
 use kernel::page::PageQuery;
 use kernel::{Caller, Code, Page, TenantId};
+use telemetry::Metrics;
 use uuid::Uuid;
 use web::{Created, IdPath, IfMatch, Json, Operator, Path, Query, Record, Result};
 
 /// Lists companies, newest first.
+///
+/// That somebody looked is in the system's own log, with the filters: a list of all companies is in
+/// none of their audit logs.
 pub async fn list(
     State(app): State<App>,
-    _: Operator,
+    operator: Operator,
     Query(filter): Query<CompanyFilter>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<CompanySummary>>> {
     let page = page.check(company::SORTS)?;
-    Ok(Json(company::list(&app.db, filter, &page).await?))
+    let listed = company::list(&app.db, filter, &page).await?;
+    tracing::info!(
+        request_id = operator.origin.request_id,
+        status = filter.status.map(CompanyStatus::as_str),
+        limit = page.limit,
+        companies = listed.data.len(),
+        "the companies were listed"
+    );
+    Metrics::of("admin").count("CompaniesListed").emit(app.db.clock());
+    Ok(Json(listed))
 }
 
 /// Makes a company and invites its super admin by mail.

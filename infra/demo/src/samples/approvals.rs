@@ -43,7 +43,7 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
             "policies-update",
             "PATCH",
             policy("main")?,
-            json!({ "name": "Discounts" }),
+            json!({ "name": "Limits" }),
             OK,
         ),
         line("policies-delete", "DELETE", policy("deleted")?, none(), DELETED),
@@ -81,15 +81,19 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
 
 fn new_policy() -> Value {
     json!({
-        "name": "Large deals",
-        "action_code": "deal.amount",
-        "object_type": "deal",
-        "conditions": { "field": "amount", "op": "gt", "value": 100_000 },
+        "name": "Large limits",
+        "action_code": "entitlement.override",
+        "object_type": "entitlements",
+        // above what another sample sets
+        "conditions": { "all": [
+            { "field": "scope", "op": "eq", "value": "tenant" },
+            { "field": "highest_limit", "op": "gt", "value": 100_000 },
+        ] },
         "steps": [
             { "kind": "sequential", "approver_mode": "dynamic", "approver_ref": "owner.manager", "sla_hours": 24 },
             {
                 "kind": "sequential", "approver_mode": "role", "approver_ref": "finance_manager",
-                "threshold": { "field": "amount", "op": "gte", "value": "1000000.00" },
+                "threshold": { "field": "highest_limit", "op": "gte", "value": 1_000_000 },
             },
         ],
     })

@@ -139,6 +139,8 @@ fn lifecycle(demo: &Demo) -> Result<Vec<Line>> {
         json!({ "action": "assign_role", "role": "staff", "user_ids": [demo.text("/people/colleague/id")?] });
     let heir = json!({ "reassign_to": demo.text("/people/colleague/id")? });
     let gone = Expected::Statuses(&[204], &[204]);
+    let sessions = format!("/v1/admin/users/{}/sessions", demo.text("/user/id")?);
+    let ended = format!("{sessions}/{}", demo.text("/sessions/ended/id")?);
     Ok(vec![
         post("users-resend-invite", "waiting", json!({}))?,
         post("users-suspend", "paused", json!({}))?,
@@ -146,6 +148,16 @@ fn lifecycle(demo: &Demo) -> Result<Vec<Line>> {
         post("users-deactivate", "left", heir)?,
         post("users-force-logout", "colleague", json!({}))?,
         post("users-reset-password", "colleague", json!({}))?,
+        post("users-reset-2fa", "colleague", json!({}))?,
+        ("admin", "users-sessions-list", "GET", sessions, Value::Null, OK),
+        (
+            "admin",
+            "users-sessions-revoke",
+            "DELETE",
+            ended,
+            Value::Null,
+            Expected::Statuses(&[204], &[404]),
+        ),
         (
             "admin",
             "users-bulk",

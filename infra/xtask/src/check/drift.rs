@@ -1,17 +1,17 @@
 //! Folders under functions/, the deployed functions and the sample events must name the same functions.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::template::Template;
 use crate::build::function_names;
 use crate::paths::{read_json, root};
 
 /// Every function is deployed and has a sample event, and nothing is deployed or sampled that has no code.
 pub fn run() -> Result<()> {
-    let template = fs::read_to_string(root().join("template.yaml")).context("template.yaml")?;
+    let template = Template::parse(&fs::read_to_string(root().join("template.yaml"))?)?;
     let folder = root().join("events");
     let events = event_names(&folder)?;
     for event in &events {
@@ -40,14 +40,10 @@ fn event_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn problems(functions: &[String], template: &str, events: &[String]) -> Vec<String> {
-    let deployed: BTreeSet<&str> = template
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("CodeUri: functions/"))
-        .collect();
+fn problems(functions: &[String], template: &Template, events: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
     for name in functions {
-        if !deployed.contains(name.as_str()) {
+        if !template.functions.iter().any(|deployed| deployed.name == *name) {
             problems.push(format!(
                 "functions/{name} is not in template.yaml: add a function with CodeUri: functions/{name}"
             ));
@@ -58,10 +54,16 @@ fn problems(functions: &[String], template: &str, events: &[String]) -> Vec<Stri
             ));
         }
     }
-    for name in deployed {
-        if !functions.iter().any(|function| function == name) {
+    for deployed in &template.functions {
+        let name = &deployed.name;
+        if !functions.contains(name) {
             problems.push(format!(
                 "template.yaml deploys functions/{name}, which does not exist"
+            ));
+        }
+        for (what, other) in deployed.also_called.iter().filter(|(_, other)| other != name) {
+            problems.push(format!(
+                "template.yaml calls functions/{name} something else: {what} says {other}"
             ));
         }
     }
@@ -87,28 +89,45 @@ mod tests {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
+    fn deployed(names: &[&str]) -> Template {
+        let function = |name: &&str| {
+            format!(
+                "  {name}: {{Type: AWS::Serverless::Function, Properties: {{CodeUri: functions/{name}, \
+                 FunctionName: !Sub \"${{AWS::StackName}}-{name}\", Environment: {{Variables: {{M3_FUNCTION: {name}}}}}}}, \
+                 Metadata: {{BuildProperties: {{Binary: {name}}}}}}}\n"
+            )
+        };
+        let functions: String = names.iter().map(function).collect();
+        Template::parse(&format!("Resources:\n{functions}")).unwrap()
+    }
+
     #[test]
     fn all_in_step() {
-        let template = "      CodeUri: functions/me\n      CodeUri: functions/messaging\n";
         let events = names(&["me", "messaging-list"]);
         assert_eq!(
-            problems(&names(&["me", "messaging"]), template, &events),
+            problems(
+                &names(&["me", "messaging"]),
+                &deployed(&["me", "messaging"]),
+                &events
+            ),
             Vec::<String>::new()
         );
     }
 
     #[test]
     fn each_kind_of_drift_is_told() {
-        let template = "  CodeUri: functions/me\n  CodeUri: functions/old\n";
+        let mut template = deployed(&["me", "old"]);
+        template.functions[0].also_called[2].1 = "you".to_owned();
         assert_eq!(
             problems(
                 &names(&["me", "auth"]),
-                template,
+                &template,
                 &names(&["messaging-list", "auth"])
             ),
             [
                 "functions/me has no sample: add events/me.json or events/me-<what>.json",
                 "functions/auth is not in template.yaml: add a function with CodeUri: functions/auth",
+                "template.yaml calls functions/me something else: FunctionName says you",
                 "template.yaml deploys functions/old, which does not exist",
                 "events/messaging-list.json begins with no function's name",
             ]

@@ -4,11 +4,14 @@ use crate::request::{self, RequestDetail};
 use audit::event;
 use db::Tx;
 use kernel::{Code, Error, Permission, Result};
+use notifications::notice::Notice;
+use notifications::people;
 use serde_json::json;
 use uuid::Uuid;
 
-const MAY_CANCEL: &str = "SELECT r.requester_user_id = $3 OR app.user_may($1, $3, $4)
-     FROM approval_requests r WHERE r.tenant_id = $1 AND r.id = $2";
+const REQUESTER: &str = "SELECT requester_user_id FROM approval_requests WHERE tenant_id = $1 AND id = $2";
+
+const MAY_MANAGE: &str = "SELECT app.require_permission($1, $2, $3, $4)";
 
 const CANCEL: &str = "WITH steps AS (
          UPDATE approval_request_steps SET state = 'skipped'
@@ -17,27 +20,48 @@ const CANCEL: &str = "WITH steps AS (
      UPDATE approval_requests SET state = 'cancelled', updated_at = $3, decided_at = $3
      WHERE tenant_id = $1 AND id = $2 AND state = 'pending'";
 
-/// Cancels a request that waits: its requester may, and who manages policies.
+/// Cancels a request that waits. Its requester may; somebody else only if they may manage policies
+/// now, by all that a route with that permission asks for, and the requester is told. `app_url` is
+/// where people open the web client, without a trailing slash.
 ///
 /// # Errors
-/// 404 when the company has no such request, 403 when it is another's, 409 when it is decided.
-pub async fn cancel(tx: &Tx, id: Uuid) -> Result<RequestDetail> {
-    let (me, tenant) = (request::person(tx)?, tx.tenant().0);
-    let manage = Permission::ApprovalsPoliciesManage.code();
-    let allowed = tx.query_opt(MAY_CANCEL, &[&tenant, &id, &me, &manage]).await?;
-    if !allowed.ok_or_else(Error::not_found)?.get::<_, bool>(0) {
-        return Err(Error::new(
-            Code::Forbidden,
-            "Only who asked for it, or who manages policies, can take a request back.",
-        )
-        .with_details(json!({ "permission": manage })));
+/// 404 when the company has no such request, 403 when it is another's, 409 when it is decided; for
+/// another's request also whatever the route of a policy would be refused with.
+pub async fn cancel(tx: &Tx, app_url: &str, id: Uuid) -> Result<RequestDetail> {
+    let (me, tenant, now) = (request::person(tx)?, tx.tenant().0, tx.clock().now());
+    let found = tx.query_opt(REQUESTER, &[&tenant, &id]).await?;
+    let requester: Uuid = found.ok_or_else(Error::not_found)?.get(0);
+    if requester != me {
+        may_manage(tx, me).await?;
     }
     request::lock_pending(tx, id).await?;
-    tx.execute(CANCEL, &[&tenant, &id, &tx.clock().now()]).await?;
+    tx.execute(CANCEL, &[&tenant, &id, &now]).await?;
     let payload = json!({ "cancelled_by": me });
     let (after, ()) = futures::try_join!(
         request::find(tx, id),
         event::publish(tx, "approval.cancelled", id, &payload)
     )?;
+    let told = Notice::ApprovalDecided {
+        title: after.request.title.clone(),
+        decision: after.request.state.as_str().to_owned(),
+        url: request::url(app_url, id),
+    };
+    let whom = Some(requester).filter(|requester| *requester != me);
+    people::tell(tx, whom.into_iter(), &told).await?;
     Ok(after)
+}
+
+async fn may_manage(tx: &Tx, me: Uuid) -> Result<()> {
+    let manage = Permission::ApprovalsPoliciesManage.code();
+    let asked = tx
+        .query(MAY_MANAGE, &[&tx.tenant().0, &me, &manage, &tx.clock().now()])
+        .await;
+    match asked {
+        Err(error) if error.code() == Code::Forbidden => Err(Error::new(
+            Code::Forbidden,
+            "Only who asked for it, or who manages policies, can take a request back.",
+        )
+        .with_details(json!({ "permission": manage }))),
+        asked => asked.map(drop),
+    }
 }

@@ -1,8 +1,9 @@
 //! What waits to be done, in a form that is kept until it is approved.
 
 use db::Tx;
+use entitlements::override_::{Scope, SetOverride};
 use futures::future::BoxFuture;
-use kernel::{Permission, Result};
+use kernel::{Feature, Permission, Result, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,6 +14,12 @@ use uuid::Uuid;
 pub enum Command {
     #[serde(rename = "contact.delete")]
     ContactDelete { contact_id: Uuid },
+    /// Replaces a scope's overrides by these.
+    #[serde(rename = "entitlement.override")]
+    EntitlementOverride {
+        scope: Scope,
+        overrides: Vec<SetOverride>,
+    },
 }
 
 /// Carries a command out for its requester, whom the transaction acts for: the domain call of the
@@ -20,30 +27,67 @@ pub enum Command {
 /// everything that it did; one that tells of today's state (404, 409, 422, …) fails the request.
 pub type CarryOut = for<'a> fn(&'a Tx, &'a Command) -> BoxFuture<'a, Result<()>>;
 
-/// The actions that exist, with the type of their object.
-pub(crate) const ACTIONS: &[(&str, &str)] = &[("contact.delete", "contact")];
+/// A kind of command, as policies name it.
+pub(crate) struct Action {
+    pub code: &'static str,
+    /// The type of its object.
+    pub object_type: &'static str,
+    /// What conditions can ask of it: the handler gives no other, and leaves out what there is not.
+    pub facts: &'static [&'static str],
+}
+
+/// The actions that exist.
+pub(crate) static ACTIONS: &[Action] = &[CONTACT_DELETE, ENTITLEMENT_OVERRIDE];
+
+const CONTACT_DELETE: Action = Action {
+    code: "contact.delete",
+    object_type: "contact",
+    facts: &["channels", "lifecycle_stage", "owner_user_id"],
+};
+
+const ENTITLEMENT_OVERRIDE: Action = Action {
+    code: "entitlement.override",
+    object_type: "entitlements",
+    facts: &[
+        "changes",
+        "features_on",
+        "highest_limit",
+        "removed",
+        "scope",
+        "values",
+    ],
+};
+
+/// The action with this code.
+pub(crate) fn action(code: &str) -> Option<&'static Action> {
+    ACTIONS.iter().find(|action| action.code == code)
+}
 
 impl Command {
+    pub(crate) fn action(&self) -> &'static Action {
+        match self {
+            Self::ContactDelete { .. } => &CONTACT_DELETE,
+            Self::EntitlementOverride { .. } => &ENTITLEMENT_OVERRIDE,
+        }
+    }
+
     /// What policies name it by.
     #[must_use]
     pub fn action_code(&self) -> &'static str {
-        match self {
-            Self::ContactDelete { .. } => "contact.delete",
-        }
+        self.action().code
     }
 
     #[must_use]
     pub fn object_type(&self) -> &'static str {
-        match self {
-            Self::ContactDelete { .. } => "contact",
-        }
+        self.action().object_type
     }
 
-    /// The record it is about.
+    /// The record it is about, in this company.
     #[must_use]
-    pub fn object_id(&self) -> Uuid {
+    pub fn object_id(&self, tenant: TenantId) -> Uuid {
         match self {
             Self::ContactDelete { contact_id } => *contact_id,
+            Self::EntitlementOverride { scope, .. } => scope.id(tenant),
         }
     }
 
@@ -52,6 +96,7 @@ impl Command {
     pub fn object_key(&self) -> &str {
         match self {
             Self::ContactDelete { .. } => "",
+            Self::EntitlementOverride { scope, .. } => scope.name(),
         }
     }
 
@@ -60,6 +105,16 @@ impl Command {
     pub fn permission(&self) -> Permission {
         match self {
             Self::ContactDelete { .. } => Permission::ContactDelete,
+            Self::EntitlementOverride { .. } => Permission::EntitlementsOverridesManage,
+        }
+    }
+
+    /// What the plan must still include then.
+    #[must_use]
+    pub fn feature(&self) -> Option<Feature> {
+        match self {
+            Self::ContactDelete { .. } => None,
+            Self::EntitlementOverride { .. } => Some(Feature::AdminEntitlementsOverrides),
         }
     }
 
@@ -68,6 +123,7 @@ impl Command {
     pub fn title(&self) -> &'static str {
         match self {
             Self::ContactDelete { .. } => "Delete a contact",
+            Self::EntitlementOverride { .. } => "Change what the plan includes",
         }
     }
 }
@@ -80,10 +136,36 @@ mod tests {
     #[test]
     fn what_was_stored_can_be_read() {
         let id = Uuid::nil();
-        let command = Command::ContactDelete { contact_id: id };
-        let stored = json!({ "action": "contact.delete", "contact_id": id });
-        assert_eq!(serde_json::to_value(&command).unwrap(), stored);
-        assert_eq!(serde_json::from_value::<Command>(stored).unwrap(), command);
-        assert!(ACTIONS.contains(&(command.action_code(), command.object_type())));
+        let limit = SetOverride {
+            code: "deals.max".to_owned(),
+            enabled: None,
+            limit_value: Some(5),
+            unlimited: false,
+        };
+        for (command, stored) in [
+            (
+                Command::ContactDelete { contact_id: id },
+                json!({ "action": "contact.delete", "contact_id": id }),
+            ),
+            (
+                Command::EntitlementOverride {
+                    scope: Scope::Group(id),
+                    overrides: vec![limit],
+                },
+                json!({ "action": "entitlement.override", "scope": { "scope": "group", "id": id },
+                        "overrides": [{ "code": "deals.max", "enabled": null, "limit_value": 5, "unlimited": false }] }),
+            ),
+            (
+                Command::EntitlementOverride {
+                    scope: Scope::Tenant,
+                    overrides: vec![],
+                },
+                json!({ "action": "entitlement.override", "scope": { "scope": "tenant" }, "overrides": [] }),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&command).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<Command>(stored).unwrap(), command);
+            assert!(action(command.action_code()).is_some());
+        }
     }
 }

@@ -62,6 +62,29 @@ impl Condition {
         Parser { validator, parts: 0 }.condition(value, path, 1)
     }
 
+    /// Rejects every fact that the action does not have: a comparison with it would never hold, and
+    /// the policy would gate nothing.
+    pub(crate) fn check_facts(&self, known: &[&str], path: &str, validator: &mut Validator) {
+        match self {
+            Self::All { all } => {
+                for (at, part) in all.iter().enumerate() {
+                    part.check_facts(known, &format!("{path}.all[{at}]"), validator);
+                }
+            }
+            Self::Any { any } => {
+                for (at, part) in any.iter().enumerate() {
+                    part.check_facts(known, &format!("{path}.any[{at}]"), validator);
+                }
+            }
+            Self::Not { not } => not.check_facts(known, &format!("{path}.not"), validator),
+            Self::Fact(comparison) if !known.contains(&comparison.field.as_str()) => {
+                let message = format!("The action has the facts {}.", known.join(", "));
+                validator.reject(format!("{path}.field"), "unknown", &message);
+            }
+            Self::Fact(_) => {}
+        }
+    }
+
     /// Whether it holds for these facts.
     #[must_use]
     pub fn holds(&self, facts: &Facts) -> bool {

@@ -10,7 +10,7 @@ use crate::request::{self, Decision, RequestDetail, State, StepState};
 use audit::event;
 use db::{Db, Tx};
 use jiff::Timestamp;
-use kernel::{Caller, Code, Error, Result, Validator};
+use kernel::{Caller, Code, Error, Feature, Result, Validator};
 use notifications::notice::Notice;
 use notifications::people;
 use schemars::JsonSchema;
@@ -38,10 +38,8 @@ const MOVE: &str = "UPDATE approval_requests
      WHERE tenant_id = $1 AND id = $2 AND state = 'pending'";
 
 /// The requester stays who they are, and the approver there, until the transaction ends.
-const REQUESTER: &str = "SELECT u.status = 'active' AS active, app.user_may($1, $2, $3) AS permitted,
-            u.email_verified_at IS NULL AND p.privileged AS unverified
-     FROM users u JOIN permissions p ON p.code = $3
-     WHERE u.tenant_id = $1 AND u.id = $2 FOR SHARE OF u";
+const REQUESTER: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2 FOR SHARE";
+const REFUSAL: &str = "SELECT app.refusal($1, $2, $3, $4, $5)";
 const APPROVER: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2 FOR KEY SHARE";
 
 /// The body of a decision.
@@ -193,21 +191,18 @@ impl<'a> Open<'a> {
     /// transaction writes anything of its own: the audit chain is taken at its end, when the rows
     /// that it needs are held, so that it waits for nobody who waits for the chain.
     async fn carry_out(&self, tx: &Tx, carry_out: CarryOut) -> Result<()> {
-        let requester = self.found.request.requester_user_id;
+        let (tenant, requester) = (tx.tenant().0, self.found.request.requester_user_id);
+        let asking: [&(dyn db::ToSql + Sync); 2] = [&tenant, &requester];
+        let approving: [&(dyn db::ToSql + Sync); 2] = [&tenant, &self.me];
+        futures::try_join!(tx.query(REQUESTER, &asking), tx.query(APPROVER, &approving))?;
+        // In a trip of its own: what is read now does not change any more.
         let permission = self.command.permission().code();
-        let tenant = tx.tenant().0;
-        let asked: [&(dyn db::ToSql + Sync); 3] = [&tenant, &requester, &permission];
-        let held: [&(dyn db::ToSql + Sync); 2] = [&tenant, &self.me];
-        let (person, _) = futures::try_join!(tx.query_one(REQUESTER, &asked), tx.query(APPROVER, &held))?;
-        let refused = |message| Err(Error::new(Code::Forbidden, message));
-        if !person.get::<_, bool>("active") {
-            return refused("The requester's account is not active any more.");
-        }
-        if !person.get::<_, bool>("permitted") {
-            return refused("The requester does not hold the permission for this any more.");
-        }
-        if person.get::<_, bool>("unverified") {
-            return refused("The requester's e-mail address is not verified.");
+        let feature = self.command.feature().map(Feature::code);
+        let now = tx.clock().now();
+        let params: db::Params<'_> = &[&tenant, &requester, &permission, &feature, &now];
+        let refusal: Option<String> = tx.query_one(REFUSAL, params).await?.get(0);
+        if let Some(code) = refusal {
+            return Err(Error::new(Code::Forbidden, refused(&code)));
         }
         let theirs = tx.on_behalf_of(requester);
         theirs.act().await?;
@@ -300,9 +295,22 @@ impl<'a> Open<'a> {
                 let reason = request.failure_reason.clone().unwrap_or_default();
                 let approvers = after.actions.iter().map(|action| action.approver_user_id);
                 let both = requester.chain(approvers);
-                people::tell(tx, both, &Notice::ApprovalFailed { title, reason }).await
+                people::tell(tx, both, &Notice::ApprovalFailed { title, reason, url }).await
             }
         }
+    }
+}
+
+/// Why the requester would be refused today, by the codes of `app.enter`.
+fn refused(code: &str) -> &'static str {
+    match code {
+        "M3401" => "The requester's account is not active any more.",
+        "M3403" => "The requester does not hold the permission for this any more.",
+        "M3404" => "The requester's e-mail address is not verified.",
+        "M3405" => "The requester has to set up a second factor first.",
+        "M3406" => "The requester has to verify a phone first.",
+        "M3407" => "The plan does not include this any more.",
+        _ => "The company can't do this now.",
     }
 }
 

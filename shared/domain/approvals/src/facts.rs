@@ -37,6 +37,10 @@ impl Facts {
         self.0.get(name)
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
+    }
+
     /// The user that a fact names.
     pub(crate) fn user(&self, name: &str) -> Option<Uuid> {
         match self.get(name)? {
@@ -74,6 +78,12 @@ impl From<Decimal> for Fact {
 impl From<usize> for Fact {
     fn from(count: usize) -> Self {
         Self::Number(Decimal::from(count))
+    }
+}
+
+impl From<i64> for Fact {
+    fn from(number: i64) -> Self {
+        Self::Number(Decimal::from(number))
     }
 }
 

@@ -14,8 +14,9 @@
 //! policy's first. A request keeps the steps that it began with; who may decide them goes by today's
 //! memberships.
 //!
-//! A module joins in with a variant of [`Command`], a line in `functions/approvals/src/carry_out.rs`,
-//! and a call of [`gate()`] before the action.
+//! A module joins in with a variant of [`Command`], which declares its facts, a line in
+//! `functions/approvals/src/carry_out.rs`, and a call of [`gate()`] before the action; of [`policies()`]
+//! and [`Policies::gate`] where the policies can be read together with something else.
 
 pub mod cancel;
 pub mod command;
@@ -32,6 +33,6 @@ pub mod step;
 
 pub use command::{CarryOut, Command};
 pub use facts::{Fact, Facts};
-pub use gate::{Gate, gate};
+pub use gate::{Gate, Policies, gate, policies};
 pub use request::ApprovalRequest;
 pub use rust_decimal::Decimal;

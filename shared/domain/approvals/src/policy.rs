@@ -1,18 +1,21 @@
 //! Policies: which action needs whose approval, and when (S3A.3, S3A.4).
 
-use crate::command::ACTIONS;
+mod body;
+
 use crate::condition::Condition;
 use crate::facts::Facts;
-use crate::step::{self, Approver, CreateStep, Kind, Step};
+use crate::step::{self, Approver, Kind, Step};
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Error, Feature, Limit, Page, PageRequest, Patch, Result, Validator};
+use kernel::{Error, Feature, Limit, Page, PageRequest, Result};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+
+pub use body::{CreatePolicy, NewPolicy, UpdatePolicy};
 
 /// What policies can be sorted by.
 pub static SORTS: &[Sort] = &[Sort {
@@ -72,8 +75,9 @@ const OF_ACTION: &str = "SELECT p.id, p.name, p.conditions, p.self_approval_allo
 pub struct Policy {
     pub id: Uuid,
     pub name: String,
-    /// The action that it gates, such as `contact.delete`.
+    /// The action that it gates: `contact.delete` or `entitlement.override`.
     pub action_code: String,
+    /// `contact`, `entitlements`.
     pub object_type: String,
     /// When it applies; null: every time.
     pub conditions: Option<Condition>,
@@ -85,64 +89,11 @@ pub struct Policy {
     pub updated_at: Timestamp,
 }
 
-/// The body that makes a policy.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreatePolicy {
-    #[schemars(length(min = 1, max = 100))]
-    pub name: String,
-    #[schemars(length(min = 1, max = 64))]
-    pub action_code: String,
-    #[schemars(length(min = 1, max = 64))]
-    pub object_type: String,
-    /// A tree over the action's facts, at most 5 levels deep and of at most 50 parts.
-    #[serde(default)]
-    #[schemars(with = "Option<Condition>")]
-    pub conditions: Option<Value>,
-    #[serde(default)]
-    pub self_approval_allowed: bool,
-    #[serde(default = "yes")]
-    pub active: bool,
-    #[schemars(length(min = 1, max = 10))]
-    pub steps: Vec<CreateStep>,
-}
-
-/// The body that changes a policy. `steps`, when given, replaces all of them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdatePolicy {
-    #[schemars(length(min = 1, max = 100))]
-    pub name: Option<String>,
-    #[schemars(length(min = 1, max = 64))]
-    pub action_code: Option<String>,
-    #[schemars(length(min = 1, max = 64))]
-    pub object_type: Option<String>,
-    #[serde(default)]
-    #[schemars(with = "Option<Condition>")]
-    pub conditions: Patch<Value>,
-    pub self_approval_allowed: Option<bool>,
-    pub active: Option<bool>,
-    #[schemars(length(min = 1, max = 10))]
-    pub steps: Option<Vec<CreateStep>>,
-}
-
 /// The filters of the list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct PolicyFilter {
     pub action_code: Option<String>,
     pub active: Option<bool>,
-}
-
-/// A checked policy that is not stored yet.
-#[derive(Clone, Debug)]
-pub struct NewPolicy {
-    name: String,
-    action_code: String,
-    object_type: String,
-    conditions: Option<Condition>,
-    self_approval_allowed: bool,
-    active: bool,
-    steps: Vec<Step>,
 }
 
 /// A step that an action has to pass, with the policy that asks for it.
@@ -152,97 +103,6 @@ pub(crate) struct Demanded {
     pub self_approval_allowed: bool,
     pub step: Step,
     pub approver: Approver,
-}
-
-impl NewPolicy {
-    /// # Errors
-    /// 422 with every field that is wrong.
-    pub fn parse(body: &CreatePolicy) -> Result<Self> {
-        let mut validator = Validator::default();
-        let new = Self {
-            name: validator.text("name", &body.name, 100),
-            action_code: code("action_code", &body.action_code, &mut validator),
-            object_type: code("object_type", &body.object_type, &mut validator),
-            conditions: body
-                .conditions
-                .as_ref()
-                .and_then(|tree| Condition::parse(tree, "conditions", &mut validator)),
-            self_approval_allowed: body.self_approval_allowed,
-            active: body.active,
-            steps: step::parse_all(&body.steps, &mut validator),
-        };
-        check_object(&new.action_code, &new.object_type, &mut validator);
-        validator.finish().map(|()| new)
-    }
-}
-
-impl UpdatePolicy {
-    /// The policy after the change.
-    ///
-    /// # Errors
-    /// 422 with every field that is wrong.
-    pub fn apply(&self, current: Policy, now: Timestamp) -> Result<Policy> {
-        let mut validator = Validator::default();
-        let mut coded = |path, value: &Option<String>, current| match value {
-            Some(value) => code(path, value, &mut validator),
-            None => current,
-        };
-        let action_code = coded("action_code", &self.action_code, current.action_code);
-        let object_type = coded("object_type", &self.object_type, current.object_type);
-        let conditions = match &self.conditions {
-            Patch::Absent => current.conditions,
-            Patch::Null => None,
-            Patch::Value(tree) => Condition::parse(tree, "conditions", &mut validator),
-        };
-        let changed = Policy {
-            name: match &self.name {
-                Some(name) => validator.text("name", name, 100),
-                None => current.name,
-            },
-            action_code,
-            object_type,
-            conditions,
-            self_approval_allowed: self
-                .self_approval_allowed
-                .unwrap_or(current.self_approval_allowed),
-            active: self.active.unwrap_or(current.active),
-            steps: match &self.steps {
-                Some(steps) => step::parse_all(steps, &mut validator),
-                None => current.steps,
-            },
-            updated_at: now,
-            ..current
-        };
-        check_object(&changed.action_code, &changed.object_type, &mut validator);
-        validator.finish().map(|()| changed)
-    }
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// `deal`, `contact.delete`, `deal.discount_pct`.
-fn code(path: &str, value: &str, validator: &mut Validator) -> String {
-    let value = validator.text(path, value, 64);
-    let word = |word: &str| {
-        word.starts_with(|c: char| c.is_ascii_lowercase())
-            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    if !value.is_empty() && !value.split('.').all(word) {
-        validator.reject(path, "invalid", "This is a code like contact.delete.");
-    }
-    value
-}
-
-/// Of an action that exists the object is known.
-fn check_object(action_code: &str, object_type: &str, validator: &mut Validator) {
-    if let Some((_, object)) = ACTIONS.iter().find(|(action, _)| *action == action_code)
-        && *object != object_type
-    {
-        let message = format!("{action_code} is about a {object}.");
-        validator.reject("object_type", "invalid", &message);
-    }
 }
 
 /// Stores a policy. From its commit on it gates.
@@ -270,12 +130,17 @@ pub async fn insert(tx: &Tx, new: NewPolicy) -> Result<Policy> {
     Ok(policy)
 }
 
-/// Counts policies in force against the plan, and lets only a plan that has them have parallel steps.
+/// Counts policies in force against the plan, and lets only a plan that has them have parallel steps:
+/// new ones, and those that come into force. What a company had when its plan lost them stays, and can
+/// be renamed and taken out of force.
 async fn within_plan(tx: &Tx, before: Option<&Policy>, policy: &Policy) -> Result<()> {
-    if policy.steps.iter().any(|step| step.kind == Kind::Parallel) {
+    let was_active = before.is_some_and(|before| before.active);
+    let are_same = before.is_some_and(|before| before.steps == policy.steps);
+    let is_parallel = policy.steps.iter().any(|step| step.kind == Kind::Parallel);
+    if is_parallel && (!are_same || (policy.active && !was_active)) {
         entitlements::require_feature(tx, Feature::ApprovalsParallelSteps).await?;
     }
-    match (before.is_some_and(|before| before.active), policy.active) {
+    match (was_active, policy.active) {
         (false, true) => entitlements::consume(tx, Limit::ApprovalsPoliciesMax, 1).await,
         (true, false) => entitlements::release(tx, Limit::ApprovalsPoliciesMax, 1).await,
         _ => Ok(()),

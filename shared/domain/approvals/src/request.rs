@@ -11,6 +11,7 @@ use kernel::{Code, Error, Page, PageRequest, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub(crate) use new::{deadlines, insert};
@@ -33,7 +34,9 @@ const DETAIL: &str = "SELECT r.*,
          FROM app.approval_deciders(r.tenant_id, r.id) d) AS deciders
      FROM approval_requests r WHERE r.tenant_id = $1 AND r.id = $2";
 
-const DECIDERS: &str = "SELECT step_seq, user_id, escalated FROM app.approval_deciders($1, $2)";
+const STAGES: &str = "SELECT s.seq, s.stage, s.kind, d.user_id FROM approval_request_steps s
+     LEFT JOIN app.approval_deciders($1, $2, ARRAY['open', 'waiting']) d ON d.step_seq = s.seq
+     WHERE s.tenant_id = $1 AND s.request_id = $2 ORDER BY s.seq";
 
 /// Where people open a request.
 pub(crate) fn url(app_url: &str, id: Uuid) -> String {
@@ -225,15 +228,39 @@ pub(crate) async fn find_with_command(tx: &Tx, id: Uuid) -> Result<(RequestDetai
     Ok((detail, row.get("command")))
 }
 
-/// Who may decide the open steps of a request now.
-pub(crate) async fn deciders(tx: &Tx, id: Uuid) -> Result<Vec<Decider>> {
-    let rows = tx.query(DECIDERS, &[&tx.tenant().0, &id]).await?;
-    let each = rows.iter().map(|row| Decider {
-        step_seq: row.get("step_seq"),
-        user_id: row.get("user_id"),
-        escalated: row.get("escalated"),
-    });
-    Ok(each.collect())
+/// The steps of a request that are open together, each with who could decide it were it open now.
+pub(crate) struct Stage {
+    kind: Kind,
+    steps: BTreeMap<i32, Vec<Uuid>>,
+}
+
+impl Stage {
+    /// Whether there is somebody for it: of flat steps one is enough.
+    pub(crate) fn can_be_decided(&self) -> bool {
+        let mut steps = self.steps.values();
+        match self.kind {
+            Kind::Flat => steps.any(|deciders| !deciders.is_empty()),
+            Kind::Sequential | Kind::Parallel => steps.all(|deciders| !deciders.is_empty()),
+        }
+    }
+
+    pub(crate) fn deciders(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.steps.values().flatten().copied()
+    }
+}
+
+/// The stages of a request in their order.
+pub(crate) async fn stages(tx: &Tx, id: Uuid) -> Result<Vec<Stage>> {
+    let mut stages: BTreeMap<i32, Stage> = BTreeMap::new();
+    for row in tx.query(STAGES, &[&tx.tenant().0, &id]).await? {
+        let stage = stages.entry(row.get("stage")).or_insert(Stage {
+            kind: from_text(row.get("kind"))?,
+            steps: BTreeMap::new(),
+        });
+        let deciders = stage.steps.entry(row.get("seq")).or_default();
+        deciders.extend(row.get::<_, Option<Uuid>>("user_id"));
+    }
+    Ok(stages.into_values().collect())
 }
 
 /// Holds a request until the transaction ends: of several who decide, each sees what the one before
@@ -242,15 +269,20 @@ pub(crate) async fn deciders(tx: &Tx, id: Uuid) -> Result<Vec<Decider>> {
 /// # Errors
 /// 404 when the company has no such request, 409 with `details.state` when it is decided.
 pub(crate) async fn lock_pending(tx: &Tx, id: Uuid) -> Result<()> {
-    let row = tx
-        .query_opt(LOCK, &[&tx.tenant().0, &id])
-        .await?
-        .ok_or_else(Error::not_found)?;
-    match from_text(row.get(0))? {
+    match lock(tx, id).await? {
         State::Pending => Ok(()),
         state => Err(Error::new(Code::Conflict, "This request is decided already.")
             .with_details(json!({ "state": state }))),
     }
+}
+
+/// As [`lock_pending`], whatever its state, which it returns.
+///
+/// # Errors
+/// 404 when the company has no such request.
+pub(crate) async fn lock(tx: &Tx, id: Uuid) -> Result<State> {
+    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?;
+    from_text(row.ok_or_else(Error::not_found)?.get(0))
 }
 
 /// One page of the company's requests.
@@ -266,10 +298,9 @@ pub async fn list(tx: &Tx, filter: &RequestFilter, page: &PageRequest) -> Result
     match filter.mine {
         Some(Mine::Requested) => sql.filter("r.requester_user_id = $", person(tx)?),
         Some(Mine::ToDecide) => sql.filter(
-            "r.state = 'pending' AND EXISTS (
-                 SELECT FROM app.approval_deciders(r.tenant_id, r.id) d WHERE d.user_id = $
-                 AND NOT EXISTS (SELECT FROM approval_actions a WHERE a.tenant_id = r.tenant_id AND a.request_id = r.id
-                                 AND a.step_seq = d.step_seq AND a.approver_user_id = d.user_id))",
+            // Worked out once: nothing of it is about the row.
+            "r.state = 'pending' AND r.id = ANY (ARRAY(
+                 SELECT d.id FROM app.approvals_to_decide(app.current_tenant_id(), $) AS d (id)))",
             person(tx)?,
         ),
         None => {}

@@ -1,7 +1,8 @@
 //! Steps that take too long (S3A.2, S3A.8): a reminder after three quarters of the hours, an
 //! escalation after all of them.
 
-use crate::request::{self, Decider, RequestDetail};
+use crate::progress::{self, Next};
+use crate::request::{self, Decider, RequestDetail, State};
 use db::{Row, Tx};
 use kernel::Result;
 use notifications::notice::Notice;
@@ -22,9 +23,14 @@ const REMIND: &str = "UPDATE approval_request_steps SET reminded_at = $3
 /// told. Returns how many steps it was.
 ///
 /// # Errors
-/// As the database fails.
+/// 404 when the company has no such request.
 pub async fn attend(tx: &Tx, app_url: &str, id: Uuid) -> Result<usize> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    // As everybody who decides: the request first, then its steps. Who holds a step and waits for the
+    // audit chain, while a last approval has the chain and waits for the step, would wait for ever.
+    if request::lock(tx, id).await? != State::Pending {
+        return Ok(0);
+    }
     // One after the other: what is escalated needs no reminder any more.
     let escalated = seqs(&tx.query(ESCALATE, &[&tenant, &id, &now]).await?);
     let reminded = seqs(&tx.query(REMIND, &[&tenant, &id, &now]).await?);
@@ -53,13 +59,19 @@ fn seqs(rows: &[Row]) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Who may decide these steps and has not.
+/// Who may decide these steps and has not; when nobody else is waited for, because the others have
+/// left, those who have: their approval, repeated, brings the request on.
 fn undecided<'a>(found: &'a RequestDetail, seqs: &'a [i32]) -> impl Iterator<Item = &'a Decider> {
+    let given = found.actions.iter();
+    let approvals: Vec<(i32, Uuid)> = given
+        .map(|action| (action.step_seq, action.approver_user_id))
+        .collect();
+    let is_complete = progress::after(&found.steps, &approvals, &found.deciders).next != Next::Waits;
     found.deciders.iter().filter(move |decider| {
         let decided = found
             .actions
             .iter()
             .any(|action| action.step_seq == decider.step_seq && action.approver_user_id == decider.user_id);
-        seqs.contains(&decider.step_seq) && !decided
+        seqs.contains(&decider.step_seq) && (is_complete || !decided)
     })
 }

@@ -152,8 +152,12 @@ pub(crate) struct Approver {
     pub role: Option<Uuid>,
 }
 
-/// Checks the steps of a body and puts them in order.
-pub(crate) fn parse_all(bodies: &[CreateStep], validator: &mut Validator) -> Vec<Step> {
+/// Checks the steps of a body, for an action with these facts, and puts them in order.
+pub(crate) fn parse_all(
+    bodies: &[CreateStep],
+    facts: Option<&[&str]>,
+    validator: &mut Validator,
+) -> Vec<Step> {
     if bodies.is_empty() || bodies.len() > MAX_STEPS {
         validator.reject(
             "steps",
@@ -165,7 +169,9 @@ pub(crate) fn parse_all(bodies: &[CreateStep], validator: &mut Validator) -> Vec
     let mut taken = BTreeSet::new();
     let parsed = bodies.iter().enumerate().map(|(at, body)| {
         let position = i32::try_from(at + 1).unwrap_or(i32::MAX);
-        let step = parse(body, position, &format!("steps[{at}]"), validator);
+        let path = format!("steps[{at}]");
+        let step = parse(body, position, &path, validator);
+        check_threshold(&step, facts, &path, validator);
         if !taken.insert(step.seq) {
             validator.reject(
                 format!("steps[{at}].seq"),
@@ -221,6 +227,13 @@ fn parse(body: &CreateStep, position: i32, path: &str, validator: &mut Validator
         threshold,
         quorum: body.quorum,
         sla_hours: body.sla_hours,
+    }
+}
+
+/// Rejects a threshold that asks for what the action does not have.
+pub(crate) fn check_threshold(step: &Step, facts: Option<&[&str]>, path: &str, validator: &mut Validator) {
+    if let (Some(threshold), Some(facts)) = (&step.threshold, facts) {
+        threshold.check_facts(facts, &format!("{path}.threshold"), validator);
     }
 }
 

@@ -23,6 +23,19 @@ const RANGE: &str = "SELECT min(seq), max(seq), count(*) FROM (
 
 const HASH_OF: &str = "SELECT hash FROM audit_logs WHERE tenant_id = $1 AND seq = $2";
 
+// Of lines of the same millisecond the ids are not in their order.
+const LAST_BEFORE: &str = "WITH latest AS (
+        SELECT a.created_at FROM audit_logs a WHERE a.tenant_id = $1
+          AND a.id < app.first_id_of($2::timestamptz + interval '1 millisecond') AND a.created_at < $2
+        ORDER BY a.id DESC LIMIT 1
+    )
+    SELECT a.seq, a.hash FROM latest JOIN audit_logs a ON a.tenant_id = $1 AND a.id >= app.first_id_of(latest.created_at)
+      AND a.id < app.first_id_of($2::timestamptz + interval '1 millisecond') AND a.created_at < $2
+    ORDER BY a.seq DESC LIMIT 1";
+
+const NEXT_AFTER: &str = "SELECT a.seq, app.audit_line_holds($3, a) FROM audit_logs a
+    WHERE a.tenant_id = $1 AND a.seq > $2 ORDER BY a.seq LIMIT 1";
+
 const STEP: &str = "SELECT entry.*,
         app.audit_line_holds(lag(entry.hash, 1, $4) OVER chain, entry)
         AND entry.seq = lag(entry.seq, 1, $2) OVER chain + 1 AS holds
@@ -49,10 +62,13 @@ pub struct Walk {
     at: i64,
     previous: Vec<u8>,
     end: i64,
-    /// Position and hash of the newest line, where the range reaches it.
-    head: Option<(i64, Vec<u8>)>,
+    /// Where the chain does not go on after the range.
+    cut_off: Option<i64>,
     break_at: Option<i64>,
 }
+
+/// A position of the chain, and the hash of the line there.
+type Link = (i64, Vec<u8>);
 
 impl Walk {
     /// Finds the range, and what its first line is chained to.
@@ -71,9 +87,8 @@ impl Walk {
         let tenant = tx.tenant().0;
         // The ends first: lines that are added meanwhile are then read too, and none seems missing.
         let ends = tx.query_opt(ENDS, &[]).await?;
-        let ends = ends.map(|row| (row.get::<_, i64>(0), row.get(1), row.get::<_, i64>(2), row.get(3)));
-        let (anchor, anchor_hash, head, head_hash): (i64, Vec<u8>, i64, Vec<u8>) = ends.unwrap_or_default();
-        let reaches_head = to.is_none_or(|to| to > tx.clock().now());
+        let ends = ends.map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3))));
+        let (anchor, head): (Link, Link) = ends.unwrap_or_default();
         let (first_moment, past) = (
             from.unwrap_or(Timestamp::UNIX_EPOCH),
             to.unwrap_or(LATER_THAN_ALL),
@@ -87,28 +102,29 @@ impl Walk {
                 "The range holds more than {max_rows} lines; narrow it."
             )));
         }
-        let at = if from.is_none() {
-            anchor
-        } else {
-            first.map_or(head, |first| first - 1)
+        let before = match (from, first) {
+            (None, _) => Some(anchor),
+            (Some(_), Some(first)) if first == anchor.0 + 1 => Some(anchor),
+            (Some(_), Some(first)) => link(tx, first - 1).await?,
+            (Some(from), None) => Some(last_before(tx, from).await?.unwrap_or(anchor)),
         };
-        let mut walk = Self {
+        // Without the line before it, the first line can't be shown to be the first.
+        let break_at = first.filter(|_| before.is_none()).map(|first| first - 1);
+        let (at, previous) = before.unwrap_or_else(|| (first.unwrap_or_default() - 1, Vec::new()));
+        let end = match last {
+            Some(last) => link(tx, last).await?.unwrap_or((last, Vec::new())),
+            None => (at, previous.clone()),
+        };
+        Ok(Self {
             first_seq: first,
             last_seq: last,
             rows: 0,
             at,
-            previous: anchor_hash,
-            end: last.unwrap_or(at),
-            head: reaches_head.then_some((head, head_hash)),
-            break_at: None,
-        };
-        if at != anchor && first.is_some() {
-            match tx.query_opt(HASH_OF, &[&tenant, &at]).await? {
-                Some(row) => walk.previous = row.get(0),
-                None => walk.break_at = Some(at),
-            }
-        }
-        Ok(walk)
+            previous,
+            cut_off: cut_off(tx, &end, &head).await?,
+            end: end.0,
+            break_at,
+        })
     }
 
     /// The next lines; none at the end.
@@ -122,9 +138,8 @@ impl Walk {
                 .await?;
             let mut expected = self.at + 1;
             for row in &rows {
-                let (seq, hash): (i64, &[u8]) = (row.get("seq"), row.get("hash"));
-                let is_head = self.head.as_ref().filter(|(head, _)| *head == seq);
-                if !row.get::<_, bool>("holds") || is_head.is_some_and(|(_, told)| told.as_slice() != hash) {
+                let seq: i64 = row.get("seq");
+                if !row.get::<_, bool>("holds") {
                     self.break_at.get_or_insert(expected);
                 }
                 expected = seq + 1;
@@ -145,17 +160,35 @@ impl Walk {
     /// Whether all that was read holds, to be asked at the end.
     #[must_use]
     pub fn verdict(&self) -> Chain {
-        let cut_off = self
-            .head
-            .as_ref()
-            .filter(|(head, _)| *head > self.end)
-            .map(|_| self.end + 1);
-        let break_at = self.break_at.or(cut_off);
+        let break_at = self.break_at.or(self.cut_off);
         Chain {
             holds: break_at.is_none(),
             break_at,
         }
     }
+}
+
+async fn link(tx: &Tx, seq: i64) -> Result<Option<Link>> {
+    let row = tx.query_opt(HASH_OF, &[&tx.tenant().0, &seq]).await?;
+    Ok(row.map(|row| (seq, row.get(0))))
+}
+
+async fn last_before(tx: &Tx, moment: Timestamp) -> Result<Option<Link>> {
+    let row = tx.query_opt(LAST_BEFORE, &[&tx.tenant().0, &moment]).await?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
+}
+
+/// The position after `end` when the line that follows is not the one that was written there, or the
+/// company's newest line is missing; `end` itself when it is the newest and not as it was written.
+async fn cut_off(tx: &Tx, end: &Link, head: &Link) -> Result<Option<i64>> {
+    let next = tx
+        .query_opt(NEXT_AFTER, &[&tx.tenant().0, &end.0, &end.1])
+        .await?;
+    Ok(match next {
+        Some(next) => (next.get::<_, i64>(0) != end.0 + 1 || !next.get::<_, bool>(1)).then_some(end.0 + 1),
+        None if head.0 > end.0 => Some(end.0 + 1),
+        None => (head.0 == end.0 && head.1 != end.1).then_some(end.0),
+    })
 }
 
 /// 422: the range is too large to be answered at once.

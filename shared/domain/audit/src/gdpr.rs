@@ -22,16 +22,23 @@ const BATCH: i32 = 1000;
 /// Statements that a transaction has time for; what is left is found when the erasure settles.
 const BATCHES: usize = 10;
 
-const ABOUT: &str =
-    "SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor,
-        a.actor_user_id, a.ip, a.user_agent, a.request_id, a.created_at, a.hash, a.erased_at
-    FROM audit_logs a
-    WHERE a.tenant_id = $1 AND (a.entity_id = ANY ($2) OR a.actor_user_id = $3) AND a.id > $4
-    ORDER BY a.id LIMIT $5";
+// Each half walks an index in the order of the page. Where colleagues were when they acted is theirs.
+const ABOUT: &str = "WITH found AS (
+        SELECT line.id FROM unnest($2::uuid[]) AS entity CROSS JOIN LATERAL (
+            SELECT a.id FROM audit_logs a WHERE a.tenant_id = $1 AND a.entity_id = entity AND a.id > $4
+            ORDER BY a.id LIMIT $5) line
+        UNION
+        (SELECT a.id FROM audit_logs a WHERE a.tenant_id = $1 AND a.actor_user_id = $3 AND a.id > $4
+         ORDER BY a.id LIMIT $5)
+        ORDER BY id LIMIT $5
+    )
+    SELECT a.id, a.seq, a.action, a.entity_type, a.entity_id, a.before_data, a.after_data, a.actor, a.actor_user_id,
+        CASE WHEN a.actor_user_id = $3 THEN a.ip END AS ip,
+        CASE WHEN a.actor_user_id = $3 THEN a.user_agent END AS user_agent,
+        a.request_id, a.created_at, a.hash, a.erased_at
+    FROM found JOIN audit_logs a ON a.tenant_id = $1 AND a.id = found.id ORDER BY a.id";
 
-const PARTS: &str = "SELECT DISTINCT a.entity_id FROM audit_logs a
-    WHERE a.tenant_id = $1 AND a.entity_type = $2 AND a.entity_id IS NOT NULL
-      AND (a.before_data ->> $3 = $4 OR a.after_data ->> $3 = $4)";
+const CHANNELS: &str = "SELECT channel FROM app.audited_channels($1) AS channel";
 
 const ERASE: &str = "SELECT app.erase_audit_of($1, $2, $3, $4)";
 
@@ -112,7 +119,7 @@ pub fn exports_of(tenant: TenantId) -> String {
     format!("exports/{tenant}/")
 }
 
-/// Audit lines about these records, and by this user.
+/// Audit lines about these records, and by this user. Of what others did it does not say from where.
 pub async fn lines(tx: &Tx, entities: &[Uuid], actor: Option<Uuid>, after: Uuid) -> Result<Vec<Record>> {
     let params: db::Params<'_> = &[&tx.tenant().0, &entities, &actor, &after, &PAGE];
     let rows = tx.query(ABOUT, params).await?;
@@ -126,12 +133,13 @@ pub async fn lines(tx: &Tx, entities: &[Uuid], actor: Option<Uuid>, after: Uuid)
         .collect()
 }
 
-/// Records of a type that the audit log knows as parts of another, also those that are gone: its
-/// lines still tell of them. `field` of their row names the other.
-pub async fn parts(tx: &Tx, entity_type: &str, field: &str, of: Uuid) -> Result<Vec<Uuid>> {
-    let params: db::Params<'_> = &[&tx.tenant().0, &entity_type, &field, &of.to_string()];
-    let rows = tx.query(PARTS, params).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+/// The channels that a contact ever had: the audit log still tells of those that are gone.
+pub async fn channels(tx: &Tx, contact: Uuid) -> Result<Vec<Uuid>> {
+    let rows = tx.query(CHANNELS, &[&contact]).await?;
+    let mut channels: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    Ok(channels)
 }
 
 /// The last part of an erasure, after every crate has erased its own: stored answers, audit lines, and

@@ -1,4 +1,4 @@
-//! How long audit lines are kept: a year unless the company says otherwise, at most seven (S18.4).
+//! How long audit lines are kept: a year, or as long as the company says, at most seven (S18.4).
 //! Months are shared by all companies, so each one's expired lines are deleted in batches, and a
 //! month is dropped once nobody has a line in it.
 
@@ -16,7 +16,7 @@ const EXPIRE: &str = "SELECT app.expire_audit($1, $2)";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Compliance {
     /// For how many months audit lines are kept.
-    #[schemars(range(min = 1, max = 84))]
+    #[schemars(range(min = 12, max = 84))]
     pub audit_keep_months: i32,
 }
 
@@ -24,8 +24,8 @@ pub struct Compliance {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateCompliance {
-    /// 1 to 84. A shorter time takes effect the next night, and can't be taken back.
-    #[schemars(range(min = 1, max = 84))]
+    /// 12 to 84. A shorter time takes effect the next night, and can't be taken back.
+    #[schemars(range(min = 12, max = 84))]
     pub audit_keep_months: Option<i32>,
 }
 
@@ -46,14 +46,14 @@ pub async fn find_for_update(tx: &Tx) -> Result<Compliance> {
 
 impl UpdateCompliance {
     /// # Errors
-    /// 422 when the time is shorter than a month or longer than seven years.
+    /// 422 when the time is shorter than a year or longer than seven years.
     pub fn apply(&self, current: &Compliance) -> Result<Compliance> {
         let audit_keep_months = self.audit_keep_months.unwrap_or(current.audit_keep_months);
-        if !(1..=84).contains(&audit_keep_months) {
+        if !(12..=84).contains(&audit_keep_months) {
             return Err(Error::field(
                 "audit_keep_months",
                 "out_of_range",
-                "Lines are kept for 1 to 84 months.",
+                "Lines are kept for 12 to 84 months.",
             ));
         }
         Ok(Compliance { audit_keep_months })

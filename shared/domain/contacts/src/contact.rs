@@ -2,6 +2,7 @@
 
 use crate::channel::{self, Address, Channel, CreateChannel, NewChannel};
 use crate::lifecycle::{LifecycleStage, Source};
+use crate::owner;
 use audit::event;
 use db::{Row, Sql, Tx};
 use futures::future::try_join3;
@@ -40,7 +41,7 @@ pub struct CreateContact {
     pub job_title: Option<String>,
     #[serde(default)]
     pub lifecycle_stage: LifecycleStage,
-    /// A user of the company.
+    /// An active user of the company.
     pub owner_user_id: Option<Uuid>,
     #[serde(default)]
     pub channels: Vec<CreateChannel>,
@@ -57,6 +58,7 @@ pub struct UpdateContact {
     #[serde(default)]
     pub job_title: Patch<String>,
     pub lifecycle_stage: Option<LifecycleStage>,
+    /// An active user of the company; null for nobody.
     #[serde(default)]
     pub owner_user_id: Patch<Uuid>,
 }
@@ -160,8 +162,8 @@ const ARCHIVE: &str = "WITH freed AS (
 /// Makes a contact, or says which one has its phone or e-mail already.
 ///
 /// # Errors
-/// 409 `DUPLICATE` naming the other contact; 404 when the owner is not a user of the company; 422
-/// `LIMIT_REACHED` when the plan holds no more contacts.
+/// 409 `DUPLICATE` naming the other contact; 404 when the owner is not an active user of the company;
+/// 422 `LIMIT_REACHED` when the plan holds no more contacts.
 pub async fn insert(tx: &Tx, new: &NewContact) -> Result<Contact> {
     let (id, now) = (tx.clock().id(), tx.clock().now());
     let counted = entitlements::consume(tx, Limit::ContactsMax, 1);
@@ -220,11 +222,15 @@ async fn insert_row(
         &columns.opt_in_sources,
     ];
     let created = json!({ "source": new.source });
-    let (inserted, (), ()) = futures::try_join!(
+    let (held, inserted, (), ()) = futures::try_join!(
+        owner::hold(tx, new.owner_user_id),
         tx.query_one(INSERT, &params),
         event::publish(tx, "contact.created", id, &created),
         counted
     )?;
+    if !held {
+        return Err(Error::not_found());
+    }
     if inserted.get::<_, i64>(0) == i64::try_from(columns.ids.len()).unwrap_or(i64::MAX) {
         return Ok(columns);
     }
@@ -259,16 +265,19 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Contact> {
     from_row(tx, &row)
 }
 
-/// As [`find`], and holds the row until the transaction ends.
+/// As [`find`], and holds the row until the transaction ends, and with it the user whose the change
+/// makes the contact.
 ///
 /// # Errors
-/// As [`find`].
-pub async fn find_for_update(tx: &Tx, id: Uuid) -> Result<Contact> {
-    let row = tx
-        .query_opt(LOCK, &[&tx.tenant().0, &id])
-        .await?
-        .ok_or_else(Error::not_found)?;
-    from_row(tx, &row)
+/// As [`find`]; 404 also when the new owner is not an active user of the company.
+pub async fn find_for_update(tx: &Tx, id: Uuid, change: &UpdateContact) -> Result<Contact> {
+    let params: [&(dyn db::ToSql + Sync); 2] = [&tx.tenant().0, &id];
+    let (held, row) = futures::try_join!(
+        owner::hold(tx, change.owner_user_id.value().copied()),
+        tx.query_opt(LOCK, &params)
+    )?;
+    let contact = from_row(tx, &row.ok_or_else(Error::not_found)?)?;
+    owner::check(&change.owner_user_id, contact.owner_user_id, held).map(|()| contact)
 }
 
 /// One page of the company's contacts.
@@ -347,7 +356,7 @@ fn addresses(filter: &ContactFilter) -> Result<Vec<Address>> {
 /// [`find_for_update`] read.
 ///
 /// # Errors
-/// 404 when the new owner is not a user of the company.
+/// As the database fails.
 pub async fn update(tx: &Tx, contact: &Contact) -> Result<()> {
     let tenant = tx.tenant().0;
     let full_name = full_name(&contact.first_name, contact.last_name.as_deref());

@@ -3,7 +3,7 @@
 use crate::channel::seal_context;
 use audit::gdpr::{self, Record, Traces};
 use db::Tx;
-use kernel::{Error, Result};
+use kernel::{Error, Limit, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ const ERASE: &str = "WITH names AS (
     ), channels AS (
         DELETE FROM contact_channels WHERE tenant_id = $1 AND contact_id = $2
     )
-    DELETE FROM contacts WHERE tenant_id = $1 AND id = $2";
+    DELETE FROM contacts WHERE tenant_id = $1 AND id = $2 RETURNING archived_at IS NULL";
 
 /// The contact's display name.
 ///
@@ -72,7 +72,7 @@ pub async fn channels(tx: &Tx, id: Uuid) -> Result<Vec<Record>> {
 
 /// The contact's channels, those that were deleted too: their audit lines tell of the contact.
 pub async fn channel_ids(tx: &Tx, id: Uuid) -> Result<Vec<Uuid>> {
-    gdpr::parts(tx, "contact.channel", "contact_id", id).await
+    gdpr::channels(tx, id).await
 }
 
 /// What the contact is recognised by elsewhere: the name, numbers and addresses.
@@ -92,7 +92,12 @@ pub async fn trace(tx: &Tx, id: Uuid, name: String, traces: &mut Traces) -> Resu
     Ok(())
 }
 
-/// Removes the contact. What refers to it (conversations) is gone before.
+/// Removes the contact. What refers to it (conversations) is gone before. One that was not archived no
+/// longer counts against `contacts.max`.
 pub async fn erase(tx: &Tx, id: Uuid) -> Result<()> {
-    tx.execute(ERASE, &[&tx.tenant().0, &id]).await.map(drop)
+    let erased = tx.query_one(ERASE, &[&tx.tenant().0, &id]).await?;
+    if erased.get(0) {
+        entitlements::release(tx, Limit::ContactsMax, 1).await?;
+    }
+    Ok(())
 }

@@ -4,3 +4,4 @@ pub mod channel;
 pub mod contact;
 pub mod gdpr;
 pub mod lifecycle;
+pub mod owner;

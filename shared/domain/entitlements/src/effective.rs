@@ -1,5 +1,5 @@
 //! What somebody has in the end, and why: their own override, else the largest of their groups',
-//! else the company's, else the plan's (S3A.6, S12.8).
+//! else the company's, else the plan's (S3A.6, S12.8). On trial an override only lowers a limit.
 
 use db::{Row, Tx};
 use jiff::civil::Date;
@@ -58,7 +58,7 @@ pub enum Source {
     /// The company's override.
     Tenant,
     Plan,
-    /// The features of the plan on trial, the limits of the free one.
+    /// The features of the plan on trial, the limits of the free one, which no override lifts.
     Trial,
     /// Off since the grace of a bill that was not paid is over.
     PastDue,

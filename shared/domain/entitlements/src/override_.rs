@@ -1,15 +1,19 @@
 //! What a company, a group or a user has instead of what the plan says (S3A.3, S12.4).
 
+mod change;
+
 use crate::effective::{self, Effective, Whom};
 use audit::{event, log};
 use db::{Row, Tx};
 use jiff::Timestamp;
-use kernel::{Error, Feature, Limit, Result, Validator};
+use kernel::{Error, Feature, Limit, Result, TenantId, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
 use uuid::Uuid;
+
+pub use change::{Change, change};
 
 /// Whose overrides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +66,10 @@ pub struct Overrides {
 }
 
 /// The largest number that every JSON reader keeps exactly.
-const MAX_LIMIT: i64 = 9_007_199_254_740_991;
-/// Must not be overridden: who switched it off for the company could not switch it on again.
-const FIXED: Feature = Feature::AdminEntitlementsOverrides;
+pub const MAX_LIMIT: i64 = 9_007_199_254_740_991;
+/// What a company can't override. Who switched the first off could not switch it on again; own SQL
+/// over shared tables is given to a company by hand only, and stays when the company sets its own.
+const FIXED: [Feature; 2] = [Feature::AdminEntitlementsOverrides, Feature::DashboardCustomSql];
 
 const LOCK_TENANT: &str = "SELECT 1 FROM tenants WHERE id = $1 AND id = $2 FOR NO KEY UPDATE";
 const LOCK_GROUP: &str = "SELECT 1 FROM groups WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE";
@@ -76,7 +81,7 @@ const FIND_USER: &str = "SELECT 1 FROM users WHERE tenant_id = $1 AND id = $2";
 const LIST: &str =
     "SELECT o.code, o.enabled, o.limit_value, c.kind, o.set_by, o.created_at, o.updated_at FROM entitlement_overrides o
      JOIN entitlement_codes c ON c.code = o.code
-     WHERE o.tenant_id = $1 AND o.scope = $2 AND o.scope_id = $3 ORDER BY o.code COLLATE \"C\"";
+     WHERE o.tenant_id = $1 AND o.scope = $2 AND o.scope_id = $3 AND o.code <> ALL ($4) ORDER BY o.code COLLATE \"C\"";
 
 const REMOVE_OTHERS: &str = "DELETE FROM entitlement_overrides
      WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND code <> ALL ($4)";
@@ -96,7 +101,7 @@ const PUT: &str = "INSERT INTO entitlement_overrides AS o
 /// # Errors
 /// 404 when the company has no such group or user.
 pub async fn find(tx: &Tx, scope: Scope) -> Result<Overrides> {
-    let (find, tenant, id) = (scope.statements().0, tx.tenant().0, scope.id(tx));
+    let (find, tenant, id) = (scope.statements().0, tx.tenant().0, scope.id(tx.tenant()));
     let params: [&(dyn db::ToSql + Sync); 2] = [&tenant, &id];
     let (found, overrides) = futures::try_join!(tx.query_opt(find, &params), read(tx, scope))?;
     found.ok_or_else(Error::not_found)?;
@@ -108,7 +113,7 @@ pub async fn find(tx: &Tx, scope: Scope) -> Result<Overrides> {
 /// # Errors
 /// As [`find`].
 pub async fn find_for_update(tx: &Tx, scope: Scope) -> Result<Overrides> {
-    let (lock, tenant, id) = (scope.statements().1, tx.tenant().0, scope.id(tx));
+    let (lock, tenant, id) = (scope.statements().1, tx.tenant().0, scope.id(tx.tenant()));
     tx.query_opt(lock, &[&tenant, &id])
         .await?
         .ok_or_else(Error::not_found)?;
@@ -117,7 +122,8 @@ pub async fn find_for_update(tx: &Tx, scope: Scope) -> Result<Overrides> {
 }
 
 /// Replaces a scope's overrides by these; none of them means that the plan is all there is. Lowering
-/// a limit below what is used takes nothing away, and lets nothing more be made.
+/// a limit below what is used takes nothing away, and lets nothing more be made. On trial a limit is
+/// lowered and not lifted: what is above the trial's counts once the company is on a plan.
 ///
 /// # Errors
 /// 404 when the company has no such group or user; 422 with every override that is not one.
@@ -138,12 +144,18 @@ pub async fn replace(
     wanted: &[SetOverride],
 ) -> Result<Overrides> {
     check(scope, wanted)?;
-    let (tenant, name, id, now) = (tx.tenant().0, scope.name(), scope.id(tx), tx.clock().now());
+    let (tenant, name, id, now) = (
+        tx.tenant().0,
+        scope.name(),
+        scope.id(tx.tenant()),
+        tx.clock().now(),
+    );
     let codes: Vec<&str> = wanted.iter().map(|new| new.code.as_str()).collect();
     let enabled: Vec<Option<bool>> = wanted.iter().map(|new| new.enabled).collect();
     let limits: Vec<Option<i64>> = wanted.iter().map(|new| new.limit_value).collect();
     let set_by = tx.caller().user_id();
-    let removed: [&(dyn db::ToSql + Sync); 4] = [&tenant, &name, &id, &codes];
+    let kept = [codes.as_slice(), &FIXED.map(Feature::code)].concat();
+    let removed: [&(dyn db::ToSql + Sync); 4] = [&tenant, &name, &id, &kept];
     let put: [&(dyn db::ToSql + Sync); 8] = [&tenant, &name, &id, &codes, &enabled, &limits, &set_by, &now];
     let before: Vec<_> = current.overrides.iter().map(Override::value).collect();
     let changes = json!({ "scope": name, "scope_id": id, "before": before, "after": wanted });
@@ -171,7 +183,15 @@ async fn read(tx: &Tx, scope: Scope) -> Result<Overrides> {
 
 async fn list(tx: &Tx, scope: Scope) -> Result<Vec<Override>> {
     let rows = tx
-        .query(LIST, &[&tx.tenant().0, &scope.name(), &scope.id(tx)])
+        .query(
+            LIST,
+            &[
+                &tx.tenant().0,
+                &scope.name(),
+                &scope.id(tx.tenant()),
+                &FIXED.map(Feature::code).as_slice(),
+            ],
+        )
         .await?;
     Ok(rows.iter().map(record).collect())
 }
@@ -221,11 +241,9 @@ pub fn check(scope: Scope, wanted: &[SetOverride]) -> Result<()> {
             validator.reject(path("code"), "duplicate", "This code is there twice.");
         }
         match (Feature::from_code(&new.code), Limit::from_code(&new.code)) {
-            (Some(FIXED), _) => validator.reject(
-                path("code"),
-                "fixed",
-                "This one comes with the plan: without it nobody could change overrides any more.",
-            ),
+            (Some(fixed), _) if FIXED.contains(&fixed) => {
+                validator.reject(path("code"), "fixed", "This one is not a company's to override.");
+            }
             (Some(_), _) if new.enabled.is_none() || new.limit_value.is_some() || new.unlimited => {
                 validator.reject(path("enabled"), "invalid", "A feature is enabled, true or false.");
             }
@@ -267,7 +285,9 @@ impl Override {
 }
 
 impl Scope {
-    fn name(self) -> &'static str {
+    /// `tenant`, `group` or `user`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
             Self::Group(_) => "group",
@@ -275,9 +295,11 @@ impl Scope {
         }
     }
 
-    fn id(self, tx: &Tx) -> Uuid {
+    /// The company's, group's or user's id.
+    #[must_use]
+    pub fn id(self, tenant: TenantId) -> Uuid {
         match self {
-            Self::Tenant => tx.tenant().0,
+            Self::Tenant => tenant.0,
             Self::Group(id) | Self::User(id) => id,
         }
     }
@@ -302,7 +324,7 @@ impl Scope {
     fn with(self, tx: &Tx, overrides: Vec<Override>, effective: Effective) -> Overrides {
         Overrides {
             scope: self.name().to_owned(),
-            scope_id: self.id(tx),
+            scope_id: self.id(tx.tenant()),
             overrides,
             effective,
         }

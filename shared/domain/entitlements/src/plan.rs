@@ -39,12 +39,12 @@ pub struct CurrentPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The features of the plan on trial, the limits of `dev_free`.
+    /// The features of the plan on trial, the limits of `dev_free`, which overrides only lower.
     Trial,
     Active,
     /// Past due, and still everything.
     Grace,
-    /// Past due and out of grace: what is not administration is off.
+    /// Past due and out of grace: what is not administration, export or billing answers 402.
     PastDue,
     /// `dev_free`: the trial is over, or the subscription was canceled.
     Free,

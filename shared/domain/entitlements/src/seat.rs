@@ -1,14 +1,18 @@
-//! Seats (S12.4). Somebody active or invited takes one, unless `read_only` is all they hold, directly
-//! or through groups; suspended and deactivated people take none.
+//! Seats (S12.4). Somebody active takes one, and somebody invited while the invitation can be accepted,
+//! unless `read_only` is all they hold, directly or through active groups; suspended and deactivated
+//! people take none.
 //!
-//! Nothing here gives or takes a seat: triggers on users, roles and groups do, when a transaction
-//! commits, so that 422 `LIMIT_REACHED` with key `users.max` is what COMMIT answers when there is none
-//! left. Whoever takes the last one also writes `tenant.seat.limit_reached`, as an event and an audit line.
+//! Triggers on users, invitations, roles and groups give and take seats, when a transaction commits, so
+//! that 422 `LIMIT_REACHED` with key `users.max` is what COMMIT answers when there is none left. Whoever
+//! takes the last one also writes `tenant.seat.limit_reached`, as an event and an audit line. Only what
+//! time does no trigger sees: [`release_expired`] frees the seats of invitations that ran out.
 
+use audit::log;
 use db::{Row, Tx};
 use kernel::{Limit, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 /// How the company's seats are used.
@@ -24,7 +28,7 @@ pub struct Seats {
     pub active: i64,
     /// Of those used, by people who were invited and have not answered.
     pub pending_invites: i64,
-    /// Active and invited people who only look, and take no seat.
+    /// Active and invited people without a seat: they only look, or their invitation ran out.
     pub without_seat: i64,
     /// Seats by role; who has several counts in each.
     pub by_role: Vec<SeatsOf>,
@@ -57,6 +61,32 @@ const BY_GROUP: &str = "SELECT g.id, g.code, g.name, count(*) AS used
      FROM seats s JOIN group_members m ON m.tenant_id = s.tenant_id AND m.user_id = s.user_id
      JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
      WHERE s.tenant_id = $1 GROUP BY g.id, g.code, g.name ORDER BY count(*) DESC, g.code, g.id LIMIT 500";
+
+/// Held before it is looked whose invitation ran out: who sends a new one holds them, too.
+const HOLD: &str =
+    "SELECT id FROM users WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY id FOR NO KEY UPDATE";
+const UNENTITLED: &str = "SELECT s.user_id FROM seats s
+     WHERE s.tenant_id = $1 AND s.user_id = ANY ($2) AND NOT app.takes_seat($1, s.user_id) ORDER BY s.user_id";
+const SETTLE: &str = "SELECT app.settle_seats_of($1, $2)";
+
+/// Frees the seats of those of these people whose invitation can't be accepted any more, and says so in
+/// the audit log. Returns how many.
+///
+/// # Errors
+/// As the database fails.
+pub async fn release_expired(tx: &Tx, people: &[Uuid]) -> Result<usize> {
+    let params: [&(dyn db::ToSql + Sync); 2] = [&tx.tenant().0, &people];
+    tx.query(HOLD, &params).await?;
+    let rows = tx.query(UNENTITLED, &params).await?;
+    let over: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    if over.is_empty() {
+        return Ok(0);
+    }
+    // The audit chain first, as everybody takes it before seats.
+    log::record_each(tx, "user.inviteExpired", "user", &over, &json!({})).await?;
+    tx.execute(SETTLE, &[&tx.tenant().0, &over]).await?;
+    Ok(over.len())
+}
 
 /// How the seats are used now.
 ///

@@ -3,6 +3,7 @@
 //! Nobody gives what they do not hold: a statement that grants returns what its caller lacks of it,
 //! in the same trip, and [`refuse_lacking`] ends the transaction when that is anything.
 
+use crate::user;
 use db::{Row, Tx};
 use kernel::{Actor, Code, Error, Permission, Result, Validator};
 use schemars::JsonSchema;
@@ -17,11 +18,10 @@ pub const SUPER_ADMIN: &str = "super_admin";
 pub(crate) const SUPER_ADMIN_ID: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_0001);
 
 const GRANTER: &str =
-    "SELECT coalesce($2, (SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $3)),
+    "SELECT app.person_behind($1, $2, $3),
             EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id
                     WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND r.tenant_id IS NULL AND r.code = 'super_admin'),
-            ARRAY(SELECT DISTINCT held.role_id FROM app.roles_held($1, $2) held)";
-const USER: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2";
+            ARRAY(SELECT DISTINCT held.role_id FROM app.roles_held($1, app.person_behind($1, $2, $3)) held)";
 const EFFECTIVE: &str =
     "SELECT p.code, p.description, given.id, given.code, given.name, source.id, source.code, source.name,
             g.id, g.code, g.name
@@ -38,8 +38,9 @@ const EFFECTIVE: &str =
 pub struct Granter {
     /// The user, or the user who made the API key.
     person: Option<Uuid>,
+    /// A key is none, whoever made it.
     super_admin: bool,
-    /// Held in effect: given, by a group, and those inherited from.
+    /// What that person holds in effect: given, by a group, and those inherited from.
     roles: Vec<Uuid>,
     system: bool,
 }
@@ -91,7 +92,7 @@ impl Granter {
     /// Nobody adds to a role that they hold themselves.
     ///
     /// # Errors
-    /// 403 for a role that the caller holds, in whatever way.
+    /// 403 for a role that the caller, or who made the caller's API key, holds in whatever way.
     pub(crate) fn must_not_hold(&self, role_id: Uuid) -> Result<()> {
         if self.roles.contains(&role_id) {
             return Err(Error::new(
@@ -205,8 +206,7 @@ pub struct EffectivePermissions {
 /// 404 when the company has no such user.
 pub async fn effective(tx: &Tx, user_id: Uuid) -> Result<EffectivePermissions> {
     let params: db::Params<'_> = &[&tx.tenant().0, &user_id];
-    let (user, rows) = futures::try_join!(tx.query_opt(USER, params), tx.query(EFFECTIVE, params))?;
-    user.ok_or_else(Error::not_found)?;
+    let ((), rows) = futures::try_join!(user::exists(tx, user_id), tx.query(EFFECTIVE, params))?;
     let mut permissions: Vec<HeldPermission> = Vec::new();
     for row in &rows {
         let code: String = row.get(0);

@@ -21,17 +21,26 @@ pub static SORTS: &[Sort] = &[Sort {
 }];
 
 const INSERT: &str = "WITH made AS (
-         INSERT INTO api_keys (tenant_id, id, name, prefix, secret_hash, scopes, created_by, created_at, expires_at)
-         SELECT $1, $2, $3, $4, $5, $6::text[],
-                coalesce($9, (SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10)), $7,
-                least($8, (SELECT k.expires_at FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10))
+         INSERT INTO api_keys (tenant_id, id, name, prefix, secret_hash, scopes, created_by, created_at, expires_at, parent_key_id)
+         SELECT $1, $2, $3, $4, $5, $6::text[], app.person_behind($1, $9, $10), $7,
+                least($8, (SELECT k.expires_at FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10)), $10
+         WHERE $10::uuid IS NULL
+            OR EXISTS (SELECT FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $10 AND k.revoked_at IS NULL)
          RETURNING *
      )
      SELECT made.*, app.permissions_lacking($1, $9, $10, $6) AS lacking FROM made";
 const LIST: &str = "SELECT * FROM api_keys k";
 const FIND: &str = "SELECT * FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $2";
-const REVOKE: &str =
-    "UPDATE api_keys SET revoked_at = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL";
+/// A key that makes one and a revocation come one after the other in a company: else the new key could
+/// be missed.
+const TAKE_TURN: &str = "SELECT pg_advisory_xact_lock(hashtextextended('api_keys/' || $1::uuid::text, 0))";
+const REVOKE: &str = "WITH RECURSIVE ended AS (
+         SELECT k.id FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $2 AND k.revoked_at IS NULL
+         UNION
+         SELECT k.id FROM ended JOIN api_keys k ON k.tenant_id = $1 AND k.parent_key_id = ended.id
+     )
+     UPDATE api_keys k SET revoked_at = $3 FROM ended
+     WHERE k.tenant_id = $1 AND k.id = ended.id AND k.revoked_at IS NULL RETURNING k.id";
 
 /// An API key, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +53,8 @@ pub struct ApiKey {
     pub scopes: Vec<String>,
     /// The user who made it.
     pub created_by: Option<Uuid>,
+    /// The key that made it, when a key did; it ends with that one.
+    pub parent_key_id: Option<Uuid>,
     pub created_at: Timestamp,
     /// Null: it does not expire.
     pub expires_at: Option<Timestamp>,
@@ -112,7 +123,7 @@ impl NewApiKey {
 /// Makes a key. One that a key makes does not outlive it.
 ///
 /// # Errors
-/// 403 for scopes that the caller does not hold; a key, too, hands on no more than its own.
+/// 401 when the key that asks was revoked meanwhile; 403 for scopes that the caller does not hold; a key, too, hands on no more than its own.
 pub async fn insert(tx: &Tx, new: &NewApiKey) -> Result<CreatedApiKey> {
     let (id, now, (user, key)) = (tx.clock().id(), tx.clock().now(), actor(tx));
     let token = ApiKeyToken::generate(tx.tenant(), id)?;
@@ -131,10 +142,14 @@ pub async fn insert(tx: &Tx, new: &NewApiKey) -> Result<CreatedApiKey> {
         &key,
     ];
     let payload = json!({ "scopes": scopes });
+    if key.is_some() {
+        tx.execute(TAKE_TURN, &[&tx.tenant().0]).await?;
+    }
     let (row, ()) = futures::try_join!(
-        tx.query_one(INSERT, params),
+        tx.query_opt(INSERT, params),
         event::publish(tx, "api_key.created", id, &payload)
     )?;
+    let row = row.ok_or_else(Error::unauthenticated)?;
     access::refuse_lacking(tx, &row.get::<_, Vec<String>>("lacking"))?;
     Ok(CreatedApiKey {
         key: record(&row),
@@ -164,22 +179,19 @@ pub async fn list(tx: &Tx, page: &PageRequest) -> Result<Page<ApiKey>> {
     .await
 }
 
-/// Ends a key: it is refused from the next request on.
+/// Ends a key, those that it made, those that they made …: from the next request on each is refused.
 ///
 /// # Errors
 /// 404 when there is no such key, or it was revoked before.
 pub async fn revoke(tx: &Tx, id: Uuid) -> Result<()> {
-    let now = tx.clock().now();
-    let payload = json!({});
-    let params: db::Params<'_> = &[&tx.tenant().0, &id, &now];
-    let (revoked, ()) = futures::try_join!(
-        tx.execute(REVOKE, params),
-        event::publish(tx, "api_key.revoked", id, &payload)
-    )?;
-    if revoked == 0 {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    tx.execute(TAKE_TURN, &[&tenant]).await?;
+    let rows = tx.query(REVOKE, &[&tenant, &id, &now]).await?;
+    let revoked: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    if revoked.is_empty() {
         return Err(Error::not_found());
     }
-    Ok(())
+    event::publish_each(tx, "api_key.revoked", &revoked, &json!({})).await
 }
 
 fn record(row: &Row) -> ApiKey {
@@ -189,6 +201,7 @@ fn record(row: &Row) -> ApiKey {
         prefix: row.get("prefix"),
         scopes: row.get("scopes"),
         created_by: row.get("created_by"),
+        parent_key_id: row.get("parent_key_id"),
         created_at: row.get("created_at"),
         expires_at: row.get("expires_at"),
         last_used_at: row.get("last_used_at"),

@@ -29,32 +29,32 @@ const SPEND: &str = "UPDATE backup_codes SET used_at = $4
 /// # Errors
 /// 409 when no second factor is on.
 pub async fn regenerate(tx: &Tx, user_id: Uuid) -> Result<Vec<String>> {
-    let (tenant, now) = (tx.tenant().0, tx.clock().now());
     // Two at once come one after the other: the later's codes count.
-    let on = tx.query_opt(LOCK_USER, &[&tenant, &user_id]).await?;
+    let on = tx.query_opt(LOCK_USER, &[&tx.tenant().0, &user_id]).await?;
     if !on.is_some_and(|row| row.get(0)) {
         return Err(Error::new(
             Code::Conflict,
             "Backup codes stand in for a second factor; turn one on first.",
         ));
     }
+    issue(tx, user_id).await
+}
+
+/// As [`regenerate`], for a user whose row is held and who has a second factor on.
+pub(crate) async fn issue(tx: &Tx, user_id: Uuid) -> Result<Vec<String>> {
+    let now = tx.clock().now();
     let codes = (0..COUNT).map(|_| random()).collect::<Result<Vec<String>>>()?;
     let hashes: Vec<Vec<u8>> = codes.iter().map(|code| hash(tx, user_id, code)).collect();
-    tx.execute(FORGET, &[&tenant, &user_id]).await?;
-    tx.execute(INSERT, &[&tenant, &user_id, &hashes, &now]).await?;
+    forget(tx, user_id).await?;
+    tx.execute(INSERT, &[&tx.tenant().0, &user_id, &hashes, &now])
+        .await?;
     trail::note(tx, user_id, "twofa.backup_codes_issued", &trail::nothing()).await?;
     Ok(codes)
 }
 
-/// As [`regenerate`], unless the user has some left.
-///
-/// # Errors
-/// As [`regenerate`].
-pub async fn issue_if_none(tx: &Tx, user_id: Uuid) -> Result<Option<Vec<String>>> {
-    if any_left(tx, user_id).await? {
-        return Ok(None);
-    }
-    regenerate(tx, user_id).await.map(Some)
+/// Those that the user has are worth nothing any more.
+pub(crate) async fn forget(tx: &Tx, user_id: Uuid) -> Result<()> {
+    tx.execute(FORGET, &[&tx.tenant().0, &user_id]).await.map(drop)
 }
 
 pub(crate) async fn any_left(tx: &Tx, user_id: Uuid) -> Result<bool> {

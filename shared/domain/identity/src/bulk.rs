@@ -3,6 +3,7 @@
 use crate::escalation::Granted;
 use crate::invite;
 use crate::lifecycle::{self, Change, Target};
+use crate::mailed::Mailed;
 use audit::event;
 use db::Tx;
 use kernel::{Code, Error, Result};
@@ -67,12 +68,16 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
         return Err(Error::field("user_ids", "out_of_range", "Name 1 to 100 users."));
     }
     let targets = lifecycle::targets(tx, &ids).await?;
+    let mailed = match deed {
+        Deed::ResendInvite => Some(Mailed::of(tx, &ids).await?),
+        Deed::Grant(_) | Deed::Suspend => None,
+    };
     let mut todo: Vec<Target> = Vec::new();
     let mut outcomes = Vec::new();
     for id in ids {
         let result = match targets.iter().find(|target| target.id == id) {
             None => Err(Error::not_found()),
-            Some(target) => check(tx, deed, target).map(|wanted| {
+            Some(target) => check(deed, target, mailed.as_ref()).map(|wanted| {
                 if wanted {
                     todo.push(target.clone());
                 }
@@ -89,16 +94,18 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
 }
 
 /// Whether there is something to do to this user.
-fn check(tx: &Tx, deed: &Deed, target: &Target) -> Result<bool> {
+fn check(deed: &Deed, target: &Target, mailed: Option<&Mailed>) -> Result<bool> {
     match deed {
-        Deed::Suspend => target.check(tx, Change::Suspend),
+        Deed::Suspend => target.check(Change::Suspend),
         Deed::ResendInvite => {
             target.may_be_touched()?;
-            invite::may_be_sent_again(target).map(|()| true)
+            invite::may_be_sent_again(target)?;
+            mailed.map_or(Ok(()), |mailed| mailed.check(target.id))?;
+            Ok(true)
         }
         Deed::Grant(_) => {
             target.may_be_touched()?;
-            if tx.caller().user_id() == Some(target.id) {
+            if target.is_oneself() {
                 return Err(Error::new(
                     Code::Forbidden,
                     "Nobody changes their own roles and groups.",

@@ -33,7 +33,9 @@ pub enum CompanyStatus {
 }
 
 impl CompanyStatus {
-    fn as_str(self) -> &'static str {
+    /// As in the column and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Suspended => "suspended",
@@ -135,7 +137,6 @@ pub struct NewCompany {
     locale: String,
     timezone: String,
     admin: NewColleague,
-    admin_email: String,
 }
 
 impl NewCompany {
@@ -156,15 +157,21 @@ impl NewCompany {
             name,
             locale,
             timezone,
-            admin_email: body.admin.email.trim().to_lowercase(),
             admin,
         })
     }
 
-    /// The key under which a repetition finds what this made.
+    /// The key under which a repetition finds what this made: a repetition of all of it.
     #[must_use]
     pub fn key(&self, sealer: &Sealer, key: &str) -> SignupKey {
-        SignupKey::new(sealer, "provisioned", key, &json!([self.name, self.admin_email]))
+        let asked = json!([
+            self.name,
+            self.locale,
+            self.timezone,
+            self.admin.email_norm(),
+            self.admin.full_name()
+        ]);
+        SignupKey::new(sealer, "provisioned", key, &asked)
     }
 }
 

@@ -2,7 +2,7 @@
 //! that the old one opened ends.
 
 use crate::link::{self, LinkToken};
-use crate::{Password, trail};
+use crate::{Password, trail, user};
 use db::Tx;
 use kernel::{Code, Error, Result, Validator};
 use notifications::notice::{self, Channel, Notice, To};
@@ -15,15 +15,17 @@ const RESET: &str = "WITH spent AS (
         WHERE tenant_id = $1 AND purpose = 'reset_password' AND token_hash = $2 AND used_at IS NULL AND expires_at > $3
         RETURNING user_id, email_norm)
     UPDATE users u SET password_hash = $4, email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3
-    FROM spent
+    FROM spent JOIN users was ON was.tenant_id = $1 AND was.id = spent.user_id
     WHERE u.tenant_id = $1 AND u.id = spent.user_id AND u.email_norm = spent.email_norm AND u.status = 'active'
-    RETURNING u.id";
+    RETURNING u.id, was.email_verified_at IS NULL";
 const CHANGE: &str = "UPDATE users SET password_hash = $4, updated_at = $5
     WHERE tenant_id = $1 AND id = $2 AND password_hash = $3 RETURNING id";
 const END_SESSIONS: &str = "UPDATE sessions SET revoked_at = $3, revoked_reason = 'revoked'
     WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND id IS DISTINCT FROM $4";
 const END_CHALLENGES: &str = "DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2";
 const END_LINKS: &str = "DELETE FROM user_links WHERE tenant_id = $1 AND user_id = $2 AND purpose = 'reset_password' AND used_at IS NULL";
+const END_INVITES: &str = "UPDATE invites SET revoked_at = $3
+    WHERE tenant_id = $1 AND user_id = $2 AND purpose = 'password' AND accepted_at IS NULL AND revoked_at IS NULL";
 
 /// Who gets a new password, and what it must not be made of.
 #[derive(Debug)]
@@ -78,13 +80,16 @@ impl Holder {
 /// As [`link::refused`], when the link is over.
 pub async fn reset(tx: &Tx, holder: &Holder, token: &LinkToken, hash: &str) -> Result<()> {
     let now = tx.clock().now();
+    user::take(tx, holder.user_id).await?;
     let spent = tx
         .query_opt(RESET, &[&tx.tenant().0, &token.hash(), &now, &hash])
         .await?;
-    if spent.map(|row| row.get::<_, Uuid>(0)) != Some(holder.user_id) {
-        return Err(link::refused());
-    }
+    let spent = spent.filter(|row| row.get::<_, Uuid>(0) == holder.user_id);
+    let newly_verified: bool = spent.ok_or_else(link::refused)?.get(1);
     end_all_but(tx, holder, None).await?;
+    if newly_verified {
+        trail::tell(tx, holder.user_id, "user.verified", &trail::nothing()).await?;
+    }
     trail::note(tx, holder.user_id, "auth.password_reset", &trail::nothing()).await
 }
 
@@ -113,12 +118,28 @@ pub fn wrong_password() -> Error {
     Error::new(Code::AuthInvalidCredentials, "This is not your present password.")
 }
 
-async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) -> Result<()> {
+/// Ends what the former password opened, or could still replace the new one: sessions except `kept`,
+/// logins under way, links to choose a password, whoever asked for them. Tells the user.
+///
+/// The transaction holds the user's row.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub(crate) async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) -> Result<()> {
     let (tenant, user_id, now) = (tx.tenant().0, holder.user_id, tx.clock().now());
-    tx.execute(END_SESSIONS, &[&tenant, &user_id, &now, &kept])
-        .await?;
-    tx.execute(END_CHALLENGES, &[&tenant, &user_id]).await?;
-    tx.execute(END_LINKS, &[&tenant, &user_id]).await?;
+    let sessions: db::Params<'_> = &[&tenant, &user_id, &now, &kept];
+    let invites: db::Params<'_> = &[&tenant, &user_id, &now];
+    let of_user: db::Params<'_> = &[&tenant, &user_id];
+    // On the heap: so many statements at once make a large future.
+    let all = async {
+        futures::try_join!(
+            tx.execute(END_SESSIONS, sessions),
+            tx.execute(END_CHALLENGES, of_user),
+            tx.execute(END_LINKS, of_user),
+            tx.execute(END_INVITES, invites),
+        )
+    };
+    Box::pin(all).await?;
     let to = To {
         user_id: Some(user_id),
         channel: Channel::Email,

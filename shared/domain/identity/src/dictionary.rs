@@ -96,8 +96,10 @@ const LIST: &str = "SELECT d.id, d.code, d.label, d.description, d.is_active, d.
            UNION ALL
            SELECT $1, true, c.id, c.kind, c.code, c.label, c.description, c.is_active, c.created_at, c.updated_at
            FROM dictionary_codes c WHERE c.tenant_id IS NULL) d";
-const FIND: &str = "SELECT d.id, d.code, d.label, d.description, d.is_active, d.tenant_id IS NULL AS is_default, d.created_at, d.updated_at
-     FROM dictionary_codes d WHERE (d.tenant_id = $1 OR d.tenant_id IS NULL) AND d.kind = $2 AND d.id = $3";
+const LOCK: &str = "SELECT d.id, d.code, d.label, d.description, d.is_active, false AS is_default, d.created_at, d.updated_at
+     FROM dictionary_codes d WHERE d.tenant_id = $1 AND d.kind = $2 AND d.id = $3 FOR NO KEY UPDATE";
+const IS_DEFAULT: &str =
+    "SELECT FROM dictionary_codes d WHERE d.tenant_id IS NULL AND d.kind = $1 AND d.id = $2";
 const INSERT: &str = "INSERT INTO dictionary_codes (tenant_id, id, kind, code, label, description, created_at, updated_at)
      SELECT $1, $2, $3, $4, $5, $6, $7, $7
      WHERE NOT EXISTS (SELECT FROM dictionary_codes d WHERE d.tenant_id IS NULL AND d.kind = $3 AND d.code = $4)
@@ -258,16 +260,17 @@ pub async fn delete(tx: &Tx, kind: Kind, id: Uuid) -> Result<()> {
         .map(drop)
 }
 
+/// A word of the company, held until the transaction ends.
 async fn own(tx: &Tx, kind: Kind, id: Uuid) -> Result<DictionaryCode> {
-    let row = tx.query_opt(FIND, &[&tx.tenant().0, &kind.as_str(), &id]).await?;
-    let code = read(&row.ok_or_else(Error::not_found)?);
-    if code.is_default {
-        return Err(Error::new(
-            Code::Forbidden,
-            "This is a default of the system; add one of your own instead.",
-        ));
+    if let Some(row) = tx.query_opt(LOCK, &[&tx.tenant().0, &kind.as_str(), &id]).await? {
+        return Ok(read(&row));
     }
-    Ok(code)
+    let default = tx.query_opt(IS_DEFAULT, &[&kind.as_str(), &id]).await?;
+    default.ok_or_else(Error::not_found)?;
+    Err(Error::new(
+        Code::Forbidden,
+        "This is a default of the system; add one of your own instead.",
+    ))
 }
 
 fn read(row: &Row) -> DictionaryCode {

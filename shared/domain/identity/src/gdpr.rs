@@ -2,7 +2,7 @@
 //! decisions that stay, so an erased user stays as a row that names nobody.
 
 use audit::gdpr::{PAGE, Record, Traces};
-use db::Tx;
+use db::{Row, Tx};
 use kernel::{Error, Result};
 use serde_json::Value;
 use uuid::Uuid;
@@ -11,7 +11,10 @@ use uuid::Uuid;
 pub const ERASED_NAME: &str = "Erased user";
 
 const NAME: &str = "SELECT full_name FROM users WHERE tenant_id = $1 AND id = $2";
-const LOCK: &str = "SELECT full_name, email, email_norm, phone_sealed FROM users WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+/// As strong as the erasure will need, from the beginning: a lock that grows may wait for who waits for
+/// it. In the order of the ids, as everybody takes several users.
+const LOCK: &str = "SELECT id, full_name, email, email_norm, phone_sealed FROM users
+    WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY id FOR UPDATE";
 
 const PROFILE: &str =
     "SELECT u.id, to_jsonb(u) - '{tenant_id,password_hash,phone_sealed,phone_hash}'::text[] AS data,
@@ -40,12 +43,20 @@ const IDENTITIES: &str =
     "SELECT i.id, to_jsonb(i) - '{tenant_id,subject_hash}'::text[] AS data FROM user_identities i
     WHERE i.tenant_id = $1 AND i.user_id = $2 AND i.id > $3 ORDER BY i.id LIMIT $4";
 
-const PHONES: &str = "SELECT p.id, to_jsonb(p) - '{tenant_id,phone_sealed,phone_hash,code_hash}'::text[] AS data FROM phone_verifications p
+const PHONES: &str =
+    "SELECT p.id, to_jsonb(p) - '{tenant_id,phone_sealed,phone_hash,code_hash}'::text[] AS data, p.phone_sealed
+    FROM phone_verifications p
     WHERE p.tenant_id = $1 AND p.user_id = $2 AND p.id > $3 ORDER BY p.id LIMIT $4";
 
 const PREFERENCES: &str =
     "SELECT p.user_id AS id, to_jsonb(p) - 'tenant_id' AS data FROM notification_preferences p
     WHERE p.tenant_id = $1 AND p.user_id = $2 AND p.user_id > $3 ORDER BY p.user_id LIMIT $4";
+
+/// What audit lines tell of the user by another id than theirs.
+const PARTS: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND user_id = $2
+    UNION ALL SELECT id FROM user_identities WHERE tenant_id = $1 AND user_id = $2
+    UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND user_id = $2
+    UNION ALL SELECT id FROM phone_verifications WHERE tenant_id = $1 AND user_id = $2";
 
 const FORGET_ACCESS: &str = "WITH sessions AS (
         DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2
@@ -71,6 +82,8 @@ const FORGET_ACCESS: &str = "WITH sessions AS (
         DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2
     ), phones AS (
         DELETE FROM phone_verifications WHERE tenant_id = $1 AND user_id = $2
+    ), overrides AS (
+        DELETE FROM entitlement_overrides WHERE tenant_id = $1 AND user_id = $2
     ), keys AS (
         DELETE FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2
     )
@@ -91,10 +104,12 @@ pub async fn name(tx: &Tx, id: Uuid) -> Result<String> {
     Ok(row.ok_or_else(Error::not_found)?.get(0))
 }
 
-/// As [`name`], holds the user until the transaction ends, and notes what the user is recognised by
-/// elsewhere.
-pub async fn lock(tx: &Tx, id: Uuid, traces: &mut Traces) -> Result<String> {
-    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?;
+/// As [`name`], holds the user until the transaction ends, with the colleague who is to get what is
+/// theirs, and notes what the user is recognised by elsewhere.
+pub async fn lock(tx: &Tx, id: Uuid, heir: Option<Uuid>, traces: &mut Traces) -> Result<String> {
+    let ids: Vec<Uuid> = std::iter::once(id).chain(heir).collect();
+    let rows = tx.query(LOCK, &[&tx.tenant().0, &ids]).await?;
+    let row = rows.iter().find(|row| row.get::<_, Uuid>("id") == id);
     let row = row.ok_or_else(Error::not_found)?;
     for column in ["full_name", "email", "email_norm"] {
         traces.recognise(row.get(column));
@@ -108,16 +123,7 @@ pub async fn lock(tx: &Tx, id: Uuid, traces: &mut Traces) -> Result<String> {
 /// The user's own record.
 pub async fn profile(tx: &Tx, id: Uuid) -> Result<Vec<Record>> {
     let rows = tx.query(PROFILE, &[&tx.tenant().0, &id]).await?;
-    rows.iter()
-        .map(|row| {
-            let mut data: Value = row.get("data");
-            data["phone"] = phone(tx, row.get("phone_sealed"))?.into();
-            Ok(Record {
-                id: row.get("id"),
-                data,
-            })
-        })
-        .collect()
+    rows.iter().map(|row| with_phone(tx, row)).collect()
 }
 
 /// Where and with what the user signed in.
@@ -152,7 +158,8 @@ pub async fn identities(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
 
 /// The phones that the user set out to verify.
 pub async fn phone_verifications(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
-    page(tx, PHONES, id, after).await
+    let rows = tx.query(PHONES, &[&tx.tenant().0, &id, &after, &PAGE]).await?;
+    rows.iter().map(|row| with_phone(tx, row)).collect()
 }
 
 /// How the user wants to be told of things.
@@ -172,17 +179,31 @@ async fn page(tx: &Tx, sql: &str, id: Uuid, after: Uuid) -> Result<Vec<Record>> 
 }
 
 /// Signs the user out everywhere, takes their roles and groups, and leaves a row that names nobody.
+/// Notes whose audit lines tell of the user.
 ///
 /// # Errors
 /// 409 for the last super admin: at the commit, or where row changes are audited before it.
-pub async fn erase(tx: &Tx, id: Uuid) -> Result<()> {
+pub async fn erase(tx: &Tx, id: Uuid, traces: &mut Traces) -> Result<()> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    let parts = tx.query(PARTS, &[&tenant, &id]).await?;
+    traces
+        .entities
+        .extend(parts.iter().map(|row| row.get::<_, Uuid>(0)));
     // A domain that can never be (RFC 2606), so that nothing is ever sent there.
     let nobody = format!("erased-{id}@erased.invalid");
     tx.execute(FORGET_ACCESS, &[&tenant, &id]).await?;
     tx.execute(ANONYMISE, &[&tenant, &id, &nobody, &ERASED_NAME, &now])
         .await
         .map(drop)
+}
+
+fn with_phone(tx: &Tx, row: &Row) -> Result<Record> {
+    let mut data: Value = row.get("data");
+    data["phone"] = phone(tx, row.get("phone_sealed"))?.into();
+    Ok(Record {
+        id: row.get("id"),
+        data,
+    })
 }
 
 fn phone(tx: &Tx, sealed: Option<&[u8]>) -> Result<Option<String>> {

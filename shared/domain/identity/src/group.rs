@@ -70,8 +70,7 @@ const SET_ROLES: &str = "WITH gone AS (
          SELECT role_id FROM added UNION SELECT role_id FROM kept WHERE $5
      )
      SELECT EXISTS (SELECT FROM gained), app.roles_lacking($1, $6, $7, ARRAY(SELECT role_id FROM gained)),
-            EXISTS (SELECT FROM group_members m WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.user_id = coalesce($6, (
-                        SELECT k.created_by FROM api_keys k WHERE k.tenant_id = $1 AND k.id = $7))),
+            EXISTS (SELECT FROM group_members m WHERE m.tenant_id = $1 AND m.group_id = $2 AND m.user_id = app.person_behind($1, $6, $7)),
             ARRAY(SELECT role_id FROM added UNION SELECT role_id FROM kept ORDER BY 1)";
 
 const DELETE: &str = "WITH used AS (

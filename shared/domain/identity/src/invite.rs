@@ -4,6 +4,7 @@
 use crate::admins;
 use crate::escalation::Granted;
 use crate::lifecycle::Target;
+use crate::mailed::Mailed;
 use crate::member::{self, Status};
 use audit::{event, log};
 use aws_lc_rs::{digest, rand};
@@ -140,6 +141,14 @@ impl NewColleague {
         let email = parsed.ok_or_else(|| Error::internal("an address was accepted and is none"))?;
         Ok(Self { email, full_name })
     }
+
+    pub(crate) fn email_norm(&self) -> &str {
+        &self.email.normalised
+    }
+
+    pub(crate) fn full_name(&self) -> Option<&str> {
+        self.full_name.as_deref()
+    }
 }
 
 /// Makes a colleague with these roles and groups, and mails the link. `app_url` begins the link.
@@ -243,7 +252,8 @@ pub fn may_be_sent_again(target: &Target) -> Result<()> {
     ))
 }
 
-/// Mails new links to users that [`may_be_sent_again`]; those sent before are dead.
+/// Mails new links to users that [`may_be_sent_again`] and [`Mailed`] let pass; those sent before are
+/// dead.
 ///
 /// # Errors
 /// As the database fails.
@@ -282,7 +292,7 @@ pub async fn resend(tx: &Tx, targets: &[Target], app_url: &str) -> Result<()> {
 /// working until then; sessions are the caller's to end.
 ///
 /// # Errors
-/// 409 for a user who is not active.
+/// 409 for a user who is not active, 429 for one who was sent too many links.
 pub async fn reset_password(tx: &Tx, target: &Target, app_url: &str) -> Result<()> {
     if target.status != Status::Active {
         return Err(Error::new(
@@ -290,6 +300,7 @@ pub async fn reset_password(tx: &Tx, target: &Target, app_url: &str) -> Result<(
             "Only an active user has a password to reset.",
         ));
     }
+    Mailed::of(tx, &[target.id]).await?.check(target.id)?;
     let (about, addressee) = (json!({}), [Addressee::of(target)]);
     futures::try_join!(
         send_links(tx, &addressee, Purpose::Password, app_url),

@@ -3,19 +3,21 @@
 
 use crate::invite::{InviteToken, refused};
 use crate::user::{self, Account};
-use crate::{Password, RefreshToken, Session, admins, member, session};
-use audit::event;
+use crate::{Password, RefreshToken, Session, admins, credential, member, session, trail};
 use db::{Row, Tx};
 use kernel::{Error, Result, Validator};
 use notifications::notice::Notice;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 
 const OPEN: &str = "SELECT u.email, u.full_name, t.name FROM invites i
      JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id JOIN tenants t ON t.id = i.tenant_id
      WHERE i.tenant_id = $1 AND i.token_hash = $2 AND i.accepted_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > $3
        AND t.status = 'active' AND u.status = CASE i.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END";
+/// The user before the link, as everybody takes them who sends it again or closes the account: else
+/// two of them could wait for each other.
+const TAKE: &str = "SELECT u.id FROM invites i JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id
+     WHERE i.tenant_id = $1 AND i.token_hash = $2 FOR NO KEY UPDATE OF u";
 /// Of several at once, one finds the link unused; the others wait for it and then do not.
 const ACCEPT: &str = "WITH spent AS (
          UPDATE invites i SET accepted_at = $3
@@ -25,10 +27,10 @@ const ACCEPT: &str = "WITH spent AS (
      )
      UPDATE users u SET status = 'active', password_hash = $4, full_name = coalesce($5, u.full_name),
             email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3
-     FROM spent s
+     FROM spent s JOIN users was ON was.tenant_id = $1 AND was.id = s.user_id
      WHERE u.tenant_id = $1 AND u.id = s.user_id
        AND u.status = CASE s.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END
-     RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id";
+     RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id, was.email_verified_at IS NULL";
 const AUDIT: &str = "SELECT app.audit_as($1, $2, 'user', $1, NULL)";
 
 /// Whom a link that works is for.
@@ -92,8 +94,9 @@ pub struct Accepted {
     pub session: Option<Session>,
 }
 
-/// Spends the link: the user is active, has the password, and their address is verified. With
-/// `refresh_token` it also signs in, unless the user has a second factor, which a link can't replace.
+/// Spends the link: the user is active, has the password, and their address is verified. Whatever a
+/// former password opened ends. With `refresh_token` it also signs in, unless the user has a second
+/// factor, which a link can't replace.
 ///
 /// # Errors
 /// [`refused`] when the link does not work (any more); 422 `LIMIT_REACHED` when there is no seat left.
@@ -108,24 +111,32 @@ pub async fn accept(
         full_name,
         password_hash,
     } = acceptance;
+    let hash = token.hash();
+    tx.query_opt(TAKE, &[&tenant, &hash]).await?.ok_or_else(refused)?;
     let row = tx
-        .query_opt(ACCEPT, &[&tenant, &token.hash(), &now, password_hash, full_name])
+        .query_opt(ACCEPT, &[&tenant, &hash, &now, password_hash, full_name])
         .await?;
     let row = row.ok_or_else(refused)?;
     let (user_id, full_name): (Uuid, String) = (row.get(0), row.get(1));
     let has_second_factor = !row.get::<_, Vec<String>>(2).is_empty();
     let (joined, inviter): (bool, Option<Uuid>) = (row.get::<_, &str>(3) == "invite", row.get(4));
+    if !joined {
+        let holder = credential::holder(tx, user_id).await?.ok_or_else(gone)?;
+        credential::end_all_but(tx, &holder, None).await?;
+    }
     let action = if joined {
         "user.inviteAccepted"
     } else {
         "user.passwordChosen"
     };
-    let (payload, audit_params): (_, [&(dyn db::ToSql + Sync); 2]) = (json!({}), [&user_id, &action]);
+    let audit_params: [&(dyn db::ToSql + Sync); 2] = [&user_id, &action];
     futures::try_join!(
         tx.execute(AUDIT, &audit_params),
         member::write_names(tx, user_id, &full_name),
-        event::publish(tx, "user.verified", user_id, &payload),
     )?;
+    if row.get(5) {
+        trail::tell(tx, user_id, "user.verified", &trail::nothing()).await?;
+    }
     if joined {
         let name = full_name.clone();
         admins::tell_with(tx, inviter, &Notice::InviteAccepted { user_id, name }).await?;
@@ -134,7 +145,10 @@ pub async fn accept(
         Some(token) if !has_second_factor => session::open(tx, user_id, token).await?,
         _ => None,
     };
-    let account = user::find(tx, user_id).await?;
-    let account = account.ok_or_else(|| Error::internal("a user who just joined is gone"))?;
+    let account = user::find(tx, user_id).await?.ok_or_else(gone)?;
     Ok(Accepted { account, session })
+}
+
+fn gone() -> Error {
+    Error::internal("a user who just followed a link is gone")
 }

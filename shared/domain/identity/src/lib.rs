@@ -19,6 +19,8 @@ pub mod joining;
 pub mod lifecycle;
 pub mod link;
 pub mod login;
+pub mod login_code;
+pub mod mailed;
 pub mod me;
 pub mod member;
 pub mod method;

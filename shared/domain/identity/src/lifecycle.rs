@@ -2,6 +2,7 @@
 //! it takes several users at once, in as many statements as for one.
 
 use crate::member::Status;
+use crate::{access, method};
 use audit::{event, log};
 use db::Tx;
 use futures::future::try_join_all;
@@ -10,15 +11,17 @@ use notifications::notice::{self, Channel, Notice, To};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The users to act on, held in the order of their ids, and whether they and the caller are super
-/// admins.
-const TARGETS: &str = "SELECT u.id, u.status, u.email, u.password_hash IS NULL AS has_no_password, coalesce(u.locale, t.locale) AS locale,
+/// The users to act on, held in the order of their ids, whether they and the caller are super admins,
+/// and whether one is the person who acts. No stronger lock than a change of them takes: one that
+/// excludes foreign keys to them would wait for what they are doing, and be waited for.
+const TARGETS: &str = "SELECT u.id, u.status, u.email, u.erased_at IS NOT NULL AS is_erased, u.password_hash IS NULL AS has_no_password, coalesce(u.locale, t.locale) AS locale,
         EXISTS (SELECT FROM app.roles_held($1, u.id) h JOIN roles r ON r.id = h.role_id
                 WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS is_super,
         EXISTS (SELECT FROM app.roles_held($1, $3) h JOIN roles r ON r.id = h.role_id
-                WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS by_super
+                WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS by_super,
+        u.id IS NOT DISTINCT FROM app.person_behind($1, $3, $4) AS is_oneself
      FROM users u JOIN tenants t ON t.id = u.tenant_id
-     WHERE u.tenant_id = $1 AND u.id = ANY ($2) ORDER BY u.id FOR UPDATE OF u";
+     WHERE u.tenant_id = $1 AND u.id = ANY ($2) ORDER BY u.id FOR NO KEY UPDATE OF u";
 
 /// Who never followed an invitation is invited again, not active.
 const SET_STATUS: &str = "UPDATE users u SET updated_at = $4, status = CASE
@@ -28,6 +31,8 @@ const SET_STATUS: &str = "UPDATE users u SET updated_at = $4, status = CASE
      WHERE u.tenant_id = $1 AND u.id = ANY ($2)";
 const END_SESSIONS: &str = "UPDATE sessions SET revoked_at = $3, revoked_reason = 'revoked'
      WHERE tenant_id = $1 AND user_id = ANY ($2) AND revoked_at IS NULL AND expires_at > $3";
+const END_SESSION: &str = "UPDATE sessions SET revoked_at = $4, revoked_reason = 'revoked'
+     WHERE tenant_id = $1 AND user_id = $2 AND id = $3 AND revoked_at IS NULL AND expires_at > $4";
 const REVOKE_LINKS: &str = "UPDATE invites SET revoked_at = $3
      WHERE tenant_id = $1 AND user_id = ANY ($2) AND accepted_at IS NULL AND revoked_at IS NULL";
 
@@ -75,6 +80,10 @@ impl Change {
 
 /// A user that somebody acts on, locked until the transaction ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, as the statement finds it"
+)]
 pub struct Target {
     pub id: Uuid,
     pub status: Status,
@@ -84,6 +93,8 @@ pub struct Target {
     pub has_no_password: bool,
     is_super: bool,
     by_super: bool,
+    is_oneself: bool,
+    is_erased: bool,
 }
 
 impl Target {
@@ -101,17 +112,35 @@ impl Target {
         Ok(())
     }
 
+    /// Whether this is who acts: the caller, or who made the caller's API key.
+    #[must_use]
+    pub fn is_oneself(&self) -> bool {
+        self.is_oneself
+    }
+
+    /// # Errors
+    /// 409 with `message` for the account of who acts.
+    pub fn must_be_another(&self, message: &'static str) -> Result<()> {
+        if self.is_oneself {
+            return Err(Error::new(Code::Conflict, message));
+        }
+        Ok(())
+    }
+
     /// Whether `change` may be made to this user by the caller; false when there is nothing to do.
     ///
     /// # Errors
     /// 403 for a super admin, 409 for the caller's own account and for what does not follow from
     /// where the user stands.
-    pub fn check(&self, tx: &Tx, change: Change) -> Result<bool> {
+    pub fn check(&self, change: Change) -> Result<bool> {
         self.may_be_touched()?;
-        if tx.caller().user_id() == Some(self.id) && change != Change::Reactivate {
+        if change != Change::Reactivate {
+            self.must_be_another("Nobody closes their own account; ask a colleague.")?;
+        }
+        if change == Change::Reactivate && self.is_erased {
             return Err(Error::new(
                 Code::Conflict,
-                "Nobody closes their own account; ask a colleague.",
+                "This user was erased; invite the person anew.",
             ));
         }
         if change == Change::Suspend && matches!(self.status, Status::Invited | Status::Deactivated) {
@@ -129,9 +158,8 @@ impl Target {
 /// # Errors
 /// As the database fails.
 pub async fn targets(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Target>> {
-    let rows = tx
-        .query(TARGETS, &[&tx.tenant().0, &ids, &tx.caller().user_id()])
-        .await?;
+    let (user, key) = access::actor(tx);
+    let rows = tx.query(TARGETS, &[&tx.tenant().0, &ids, &user, &key]).await?;
     let target = |row: &db::Row| Target {
         id: row.get("id"),
         status: Status::from_column(row.get("status")),
@@ -140,6 +168,8 @@ pub async fn targets(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Target>> {
         has_no_password: row.get("has_no_password"),
         is_super: row.get("is_super"),
         by_super: row.get("by_super"),
+        is_oneself: row.get("is_oneself"),
+        is_erased: row.get("is_erased"),
     };
     Ok(rows.iter().map(target).collect())
 }
@@ -151,6 +181,20 @@ pub async fn targets(tx: &Tx, ids: &[Uuid]) -> Result<Vec<Target>> {
 pub async fn target(tx: &Tx, id: Uuid) -> Result<Target> {
     let target = targets(tx, &[id]).await?.pop().ok_or_else(Error::not_found)?;
     target.may_be_touched().map(|()| target)
+}
+
+/// As [`target`], and the colleague who gets what is the user's, when one is named.
+///
+/// # Errors
+/// As [`target`]; 404 when the company has no such colleague.
+pub async fn target_and_heir(tx: &Tx, id: Uuid, heir: Option<Uuid>) -> Result<(Target, Option<Target>)> {
+    let ids: Vec<Uuid> = std::iter::once(id).chain(heir).collect();
+    let found = targets(tx, &ids).await?;
+    let one = |id| found.iter().find(|target| target.id == id).cloned();
+    let target = one(id).ok_or_else(Error::not_found)?;
+    target.may_be_touched()?;
+    let heir = heir.map(|id| one(id).ok_or_else(Error::not_found)).transpose()?;
+    Ok((target, heir))
 }
 
 /// Changes the accounts of users that [`Target::check`] let pass: their status, their sessions (over
@@ -210,6 +254,31 @@ pub async fn force_logout(tx: &Tx, target: &Target) -> Result<u64> {
         log::record(tx, "user.forceLoggedOut", "user", Some(target.id), &about),
     )?;
     Ok(ended)
+}
+
+/// Ends one of a user's sessions, at its next request.
+///
+/// # Errors
+/// 404 when the user has no such session that lives.
+pub async fn end_session(tx: &Tx, target: &Target, session_id: Uuid) -> Result<()> {
+    let now = tx.clock().now();
+    let params: db::Params<'_> = &[&tx.tenant().0, &target.id, &session_id, &now];
+    if tx.execute(END_SESSION, params).await? == 0 {
+        return Err(Error::not_found());
+    }
+    let about = json!({ "user_id": target.id });
+    log::record(tx, "session.revoked", "session", Some(session_id), &about).await
+}
+
+/// Takes a user's second factors, who has lost them, and signs them out everywhere: the next login
+/// takes the password alone. Says how many sessions were ended.
+///
+/// # Errors
+/// 409 for who acts: with the factor at hand it is turned off, and without it nobody is signed in.
+pub async fn reset_second_factors(tx: &Tx, target: &Target) -> Result<u64> {
+    target.must_be_another("Turn off your own second factor in your security settings.")?;
+    let ended = end_sessions(tx, &[target.id]).await?;
+    method::reset_all(tx, target.id).await.map(|()| ended)
 }
 
 /// By e-mail and in the inbox.

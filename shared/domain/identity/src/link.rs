@@ -3,7 +3,7 @@
 
 use crate::login::FoundAccount;
 use crate::opaque::Opaque;
-use crate::trail;
+use crate::{trail, user};
 use audit::log;
 use db::{Db, Tx};
 use jiff::SignedDuration;
@@ -28,7 +28,8 @@ const ISSUE: &str = "WITH made AS (
 const OWNER: &str = "SELECT tenant_id, user_id FROM app.link_owner($1, $2)";
 const VERIFY: &str = "WITH spent AS (
         UPDATE user_links SET used_at = $3
-        WHERE tenant_id = $1 AND purpose = 'verify_email' AND token_hash = $2 AND used_at IS NULL AND expires_at > $3
+        WHERE tenant_id = $1 AND user_id = $4 AND purpose = 'verify_email' AND token_hash = $2
+          AND used_at IS NULL AND expires_at > $3
         RETURNING user_id, email_norm)
     UPDATE users u SET email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3 FROM spent
     WHERE u.tenant_id = $1 AND u.id = spent.user_id AND u.email_norm = spent.email_norm AND u.status = 'active'
@@ -153,15 +154,16 @@ pub async fn owner(db: &Db, purpose: Purpose, token: &LinkToken) -> Result<Optio
     }))
 }
 
-/// Spends a link for its user's address to be verified.
+/// Spends a link of this user's for the address to be verified.
 ///
 /// # Errors
 /// As [`refused`], when it is over.
-pub async fn verify_email(tx: &Tx, token: &LinkToken) -> Result<()> {
+pub async fn verify_email(tx: &Tx, user_id: Uuid, token: &LinkToken) -> Result<()> {
     let now = tx.clock().now();
+    user::take(tx, user_id).await?;
     let spent = tx
-        .query_opt(VERIFY, &[&tx.tenant().0, &token.hash(), &now])
+        .query_opt(VERIFY, &[&tx.tenant().0, &token.hash(), &now, &user_id])
         .await?;
-    let user_id: Uuid = spent.ok_or_else(refused)?.get(0);
+    spent.ok_or_else(refused)?;
     trail::tell(tx, user_id, "user.verified", &trail::nothing()).await
 }

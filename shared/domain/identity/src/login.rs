@@ -5,10 +5,11 @@ use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, TenantId, Validator};
 use notifications::notice::{self, Channel, Notice, To};
 use serde_json::json;
+use std::fmt;
 use uuid::Uuid;
 
 const TENANT_NAMED: &str = "SELECT app.tenant_named($1)";
-const CANDIDATES: &str = "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash FROM app.login_candidates($1, $2)";
+const CANDIDATES: &str = "SELECT tenant_id, tenant_slug, tenant_status, user_id, user_status, password_hash, verified FROM app.login_candidates($1, $2)";
 const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, NULL, NULL)";
 
 const AUDIT_LOCK_OUT: &str = "SELECT app.audit('auth.locked_out', 'user', $1, NULL, NULL)";
@@ -93,7 +94,7 @@ impl Addressee {
         Ok(Self { email, tenant })
     }
 
-    /// The active accounts with this address.
+    /// The active accounts with this address, four at most: verified ones first.
     ///
     /// # Errors
     /// 503 when the database is away.
@@ -104,7 +105,8 @@ impl Addressee {
     }
 }
 
-/// The accounts of an address, in one tenant when it is named; and what guesses at it are counted by.
+/// The accounts of an address, four at most, in one tenant when it is named; and what guesses at it are
+/// counted by.
 async fn candidates(db: &Db, email: &Email, tenant: Option<&str>) -> Result<(String, Vec<Candidate>)> {
     let named: Option<Uuid> = match tenant {
         Some(tenant) => db
@@ -125,6 +127,7 @@ async fn candidates(db: &Db, email: &Email, tenant: Option<&str>) -> Result<(Str
         slug: row.get(1),
         active: row.get::<_, &str>(2) == "active" && row.get::<_, &str>(4) == "active",
         password_hash: row.get(5),
+        verified: row.get(6),
     });
     let scope = match (named, tenant) {
         (Some(id), _) => id.to_string(),
@@ -150,19 +153,85 @@ pub struct FoundAccount {
     pub user_id: Uuid,
 }
 
-/// An account that a password opens, and the hash that it was right for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified<'a> {
-    pub account: FoundAccount,
-    pub password_hash: Option<&'a str>,
+/// The accounts that a password opens.
+pub struct Opened<'a> {
+    /// With the hash that the password was right for.
+    accounts: Vec<(&'a Candidate, &'a str)>,
+    is_named: bool,
 }
 
-#[derive(Debug)]
+/// An account that a password opens, and the hash that it was right for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Verified<'a> {
+    pub account: FoundAccount,
+    pub password_hash: &'a str,
+}
+
+// Which accounts, and never their hashes.
+impl fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.accounts.iter().map(|(found, _)| found))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Verified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.account.fmt(f)
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.account.fmt(f)
+    }
+}
+
+impl<'a> Opened<'a> {
+    /// The one account. `None` whether the password was wrong, nobody has the address or the account
+    /// is suspended: nobody is told which.
+    ///
+    /// # Errors
+    /// 409 `AUTH_TENANT_REQUIRED` when there are several.
+    pub fn account(&self) -> Result<Option<Verified<'a>>> {
+        match self.accounts.as_slice() {
+            [] => Ok(None),
+            [(one, hash)] => Ok(Some(Verified {
+                account: one.account,
+                password_hash: hash,
+            })),
+            several => {
+                let slugs: Vec<&str> = several.iter().map(|(found, _)| found.slug.as_str()).collect();
+                let message = "These credentials are right in several companies; repeat with `tenant`.";
+                Err(Error::new(Code::AuthTenantRequired, message).with_details(json!({ "tenants": slugs })))
+            }
+        }
+    }
+
+    /// Whether the address is that of whoever knows the password: they verified it in each of these
+    /// companies. Anybody may sign a company up with somebody else's address and know that password.
+    #[must_use]
+    pub fn is_the_owners(&self) -> bool {
+        self.accounts.iter().all(|(found, _)| found.verified)
+    }
+
+    /// Whether the wrong passwords that were counted with this one are forgotten. Where no company was
+    /// named they were guesses at the accounts of others, too, so an account that anybody may have made
+    /// forgives none of them.
+    #[must_use]
+    pub fn forgives(&self) -> bool {
+        self.is_named || self.is_the_owners()
+    }
+}
+
 struct Candidate {
     account: FoundAccount,
     slug: String,
     active: bool,
     password_hash: Option<String>,
+    /// The address is proved to be this user's.
+    verified: bool,
 }
 
 /// A login under way.
@@ -181,35 +250,27 @@ impl Login<'_> {
         format!("{}/{}", self.scope, self.credentials.email.normalised)
     }
 
-    /// The account that the password opens. `None` whether it was wrong, nobody has the address or
-    /// the account is suspended: nobody is told which, and at least one hash is computed in each case.
+    /// The accounts that the password opens. A hash is computed for each that has the address, and one
+    /// where there is none.
     ///
     /// # Errors
-    /// 409 `AUTH_TENANT_REQUIRED` when it opens several.
-    pub fn check(&self) -> Result<Option<Verified<'_>>> {
+    /// Internal, when a stored hash is malformed.
+    pub fn check(&self) -> Result<Opened<'_>> {
         let password = &self.credentials.password;
         if self.candidates.is_empty() {
             password.verify(None)?;
-            return Ok(None);
         }
-        let mut opened = Vec::new();
+        let mut accounts = Vec::new();
         for candidate in &self.candidates {
-            if password.verify(candidate.password_hash.as_deref())? && candidate.active {
-                opened.push(candidate);
+            let hash = candidate.password_hash.as_deref();
+            if let (true, true, Some(hash)) = (password.verify(hash)?, candidate.active, hash) {
+                accounts.push((candidate, hash));
             }
         }
-        match opened.as_slice() {
-            [] => Ok(None),
-            [one] => Ok(Some(Verified {
-                account: one.account,
-                password_hash: one.password_hash.as_deref(),
-            })),
-            several => {
-                let slugs: Vec<&str> = several.iter().map(|candidate| candidate.slug.as_str()).collect();
-                let message = "These credentials are right in several companies; repeat with `tenant`.";
-                Err(Error::new(Code::AuthTenantRequired, message).with_details(json!({ "tenants": slugs })))
-            }
-        }
+        Ok(Opened {
+            accounts,
+            is_named: self.credentials.tenant.is_some(),
+        })
     }
 
     /// The accounts whose owners should know that somebody failed to log in.

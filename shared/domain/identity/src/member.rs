@@ -63,7 +63,13 @@ pub struct Security {
     /// The phone number with its middle hidden.
     pub phone_masked: Option<String>,
     pub phone_verified_at: Option<Timestamp>,
-    /// In how many places the user is signed in.
+    /// How many codes are left that stand in for a second factor.
+    pub backup_codes_left: i64,
+    /// False until the user chooses one.
+    pub has_password: bool,
+    /// Identity providers that the user can sign in with: `google`, …
+    pub identity_providers: Vec<String>,
+    /// In how many places the user is signed in; `sessions` tells which.
     pub active_sessions: i64,
 }
 
@@ -159,6 +165,11 @@ macro_rules! select {
                     u.phone_masked, u.phone_verified_at, u.created_at, u.updated_at,
                     (SELECT count(*) FROM sessions s WHERE s.tenant_id = u.tenant_id AND s.user_id = u.id
                         AND s.revoked_at IS NULL AND s.expires_at > now()) AS active_sessions,
+                    (SELECT count(*) FROM backup_codes b WHERE b.tenant_id = u.tenant_id AND b.user_id = u.id
+                        AND b.used_at IS NULL) AS backup_codes_left,
+                    u.password_hash IS NOT NULL AS has_password,
+                    ARRAY(SELECT i.provider FROM user_identities i
+                          WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id ORDER BY 1) AS identity_providers,
                     (SELECT jsonb_agg(jsonb_build_object('id', r.id, 'code', r.code, 'name', r.name) ORDER BY r.code)
                      FROM user_roles ur JOIN roles r ON r.id = ur.role_id
                      WHERE ur.tenant_id = u.tenant_id AND ur.user_id = u.id) AS roles,
@@ -173,7 +184,7 @@ macro_rules! select {
 
 const LIST: &str = select!("");
 const FIND: &str = select!(" WHERE u.tenant_id = $1 AND u.id = $2");
-const LOCK: &str = select!(" WHERE u.tenant_id = $1 AND u.id = $2 FOR UPDATE OF u");
+const LOCK: &str = select!(" WHERE u.tenant_id = $1 AND u.id = $2 FOR NO KEY UPDATE OF u");
 
 const UPDATE: &str =
     "UPDATE users SET full_name = $3, avatar_url = $4, job_title_id = $5, department_id = $6,
@@ -391,11 +402,14 @@ fn read(row: &Row) -> Result<Member> {
             twofa_methods: row.get("twofa_methods"),
             phone_masked: row.get("phone_masked"),
             phone_verified_at: row.get("phone_verified_at"),
+            backup_codes_left: row.get("backup_codes_left"),
+            has_password: row.get("has_password"),
+            identity_providers: row.get("identity_providers"),
             active_sessions: row.get("active_sessions"),
         },
         roles: named("roles")?,
         groups: named("groups")?,
-        audit_url: format!("/v1/admin/audit-logs?entity_type=user&entity_id={id}"),
+        audit_url: format!("/v1/admin/audit-logs?entity_id={id}"),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
     })

@@ -1,24 +1,23 @@
 //! Second factors that a user has on. `users.twofa_methods` says which: it is what a login and a
 //! company's demand for a second factor go by.
 
-use crate::trail;
+use crate::{backup_code, trail};
+use audit::{event, log};
 use db::Tx;
+use futures::future::try_join_all;
 use kernel::{Code, Error, Result};
-use notifications::notice::Channel;
+use notifications::notice::{Channel, Notice};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-const ADD: &str = "UPDATE users SET updated_at = $4,
-        twofa_methods = ARRAY(SELECT DISTINCT m FROM unnest(twofa_methods || ARRAY[$3::text]) AS m ORDER BY m)
-    WHERE tenant_id = $1 AND id = $2 RETURNING twofa_methods";
-const ADD_WITH_PHONE: &str = "UPDATE users SET updated_at = $4,
-        twofa_methods = ARRAY(SELECT DISTINCT m FROM unnest(twofa_methods || ARRAY[$3::text]) AS m ORDER BY m)
-    WHERE tenant_id = $1 AND id = $2 AND phone_verified_at IS NOT NULL RETURNING twofa_methods";
-const REMOVE: &str = "UPDATE users SET twofa_methods = array_remove(twofa_methods, $3::text), updated_at = $4
-    WHERE tenant_id = $1 AND id = $2 AND twofa_methods @> ARRAY[$3::text] RETURNING twofa_methods";
-const FORGET_BACKUP_CODES: &str = "DELETE FROM backup_codes WHERE tenant_id = $1 AND user_id = $2";
+// Takes the user's row, so that of two changes at once the later sees the earlier.
+const TAKE_USER: &str = "SELECT twofa_methods, phone_verified_at IS NOT NULL FROM users
+    WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE";
+const SET: &str = "UPDATE users SET twofa_methods = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2";
+const FORGET_APP: &str = "DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2";
+const END_CHALLENGES: &str = "DELETE FROM login_challenges WHERE tenant_id = $1 AND user_id = $2";
 
 /// A second factor that can be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,37 +82,35 @@ impl PhoneChannel {
     }
 }
 
-/// Turns a factor on; returns those that are on now.
-pub(crate) async fn add(tx: &Tx, user_id: Uuid, method: Method) -> Result<Vec<String>> {
-    let code = method.code();
-    let row = tx
-        .query_one(ADD, &[&tx.tenant().0, &user_id, &code, &tx.clock().now()])
-        .await?;
-    trail::tell(tx, user_id, "twofa.enabled", &json!({ "method": code })).await?;
-    Ok(row.get(0))
+/// What turning a factor on came to.
+#[derive(Clone, Debug)]
+pub struct TurnedOn {
+    /// The factors that are on now.
+    pub methods: Vec<String>,
+    /// Ten, with the user's first factor. With another one already on there are none: whoever has but a
+    /// stolen session would get codes that stand in for that one.
+    pub backup_codes: Option<Vec<String>>,
 }
 
-/// Turns codes to the verified phone on; returns the factors that are on now.
+/// Turns a factor on that the user has proved to have.
+pub(crate) async fn add(tx: &Tx, user_id: Uuid, method: Method) -> Result<TurnedOn> {
+    let (methods, _) = take(tx, user_id).await?;
+    turn_on(tx, user_id, methods, method).await
+}
+
+/// Turns codes to the verified phone on.
 ///
 /// # Errors
 /// 403 `AUTH_PHONE_UNVERIFIED` without a verified phone.
-pub async fn enable(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> Result<Vec<String>> {
-    let code = channel.code();
-    let row = tx
-        .query_opt(
-            ADD_WITH_PHONE,
-            &[&tx.tenant().0, &user_id, &code, &tx.clock().now()],
-        )
-        .await?;
-    let no_phone = || {
-        Error::new(
+pub async fn enable(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> Result<TurnedOn> {
+    let (methods, has_phone) = take(tx, user_id).await?;
+    if !has_phone {
+        return Err(Error::new(
             Code::AuthPhoneUnverified,
             "Verify your phone first, at /v1/auth/phone/verify/start.",
-        )
-    };
-    let methods = row.ok_or_else(no_phone)?.get(0);
-    trail::tell(tx, user_id, "twofa.enabled", &json!({ "method": code })).await?;
-    Ok(methods)
+        ));
+    }
+    turn_on(tx, user_id, methods, channel.method()).await
 }
 
 /// Turns a factor off; without another one the backup codes go too, as there is nothing they stand for.
@@ -121,17 +118,85 @@ pub async fn enable(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> Result<Vec
 /// # Errors
 /// 409 when it is not on.
 pub async fn remove(tx: &Tx, user_id: Uuid, method: Method) -> Result<()> {
-    let (tenant, code) = (tx.tenant().0, method.code());
-    let row = tx
-        .query_opt(REMOVE, &[&tenant, &user_id, &code, &tx.clock().now()])
-        .await?;
-    let left: Vec<String> = row.ok_or_else(not_on)?.get(0);
-    if left.is_empty() {
-        tx.execute(FORGET_BACKUP_CODES, &[&tenant, &user_id]).await?;
+    let code = method.code();
+    let (mut methods, _) = take(tx, user_id).await?;
+    let before = methods.len();
+    methods.retain(|on| on != code);
+    if methods.len() == before {
+        return Err(Error::new(Code::Conflict, "This second factor is not on."));
     }
+    set(tx, user_id, &methods).await?;
+    if method == Method::Totp {
+        tx.execute(FORGET_APP, &[&tx.tenant().0, &user_id]).await?;
+    }
+    if methods.is_empty() {
+        backup_code::forget(tx, user_id).await?;
+    }
+    trail::warn(tx, user_id, &Notice::SecondFactorOff { method: code }).await?;
     trail::tell(tx, user_id, "twofa.disabled", &json!({ "method": code })).await
 }
 
-fn not_on() -> Error {
-    Error::new(Code::Conflict, "This second factor is not on.")
+/// Removes every second factor of a user who has none of them any more, for an administrator, who is the
+/// caller: the app and its secret (also one that was not confirmed), codes to the phone, backup codes,
+/// and the logins that wait for one. The phone stays verified. The user is told when there was a factor.
+///
+/// # Errors
+/// 404 when the company has no such user; as [`Tx::query`].
+pub async fn reset_all(tx: &Tx, user_id: Uuid) -> Result<()> {
+    let tenant = tx.tenant().0;
+    let (methods, _) = take(tx, user_id).await?;
+    tx.execute(FORGET_APP, &[&tenant, &user_id]).await?;
+    backup_code::forget(tx, user_id).await?;
+    tx.execute(END_CHALLENGES, &[&tenant, &user_id]).await?;
+    if !methods.is_empty() {
+        set(tx, user_id, &[]).await?;
+        trail::warn(tx, user_id, &Notice::SecondFactorsReset).await?;
+    }
+    let told: Vec<Value> = methods.iter().map(|method| json!({ "method": method })).collect();
+    try_join_all(
+        told.iter()
+            .map(|about| event::publish(tx, "twofa.disabled", user_id, about)),
+    )
+    .await?;
+    let about = json!({ "methods": methods });
+    log::record(tx, "twofa.reset", "user", Some(user_id), &about).await
+}
+
+/// The factors that are on, and whether the user has a verified phone. Holds the user's row.
+async fn take(tx: &Tx, user_id: Uuid) -> Result<(Vec<String>, bool)> {
+    let row = tx.query_opt(TAKE_USER, &[&tx.tenant().0, &user_id]).await?;
+    let row = row.ok_or_else(Error::not_found)?;
+    Ok((row.get(0), row.get(1)))
+}
+
+async fn set(tx: &Tx, user_id: Uuid, methods: &[String]) -> Result<()> {
+    tx.execute(SET, &[&tx.tenant().0, &user_id, &methods, &tx.clock().now()])
+        .await
+        .map(drop)
+}
+
+async fn turn_on(tx: &Tx, user_id: Uuid, before: Vec<String>, method: Method) -> Result<TurnedOn> {
+    let code = method.code();
+    if before.iter().any(|on| on == code) {
+        return Ok(TurnedOn {
+            methods: before,
+            backup_codes: None,
+        });
+    }
+    let is_first = before.is_empty();
+    let mut methods = before;
+    methods.push(code.to_owned());
+    methods.sort();
+    set(tx, user_id, &methods).await?;
+    trail::warn(tx, user_id, &Notice::SecondFactorOn { method: code }).await?;
+    let backup_codes = if is_first {
+        Some(backup_code::issue(tx, user_id).await?)
+    } else {
+        None
+    };
+    trail::tell(tx, user_id, "twofa.enabled", &json!({ "method": code })).await?;
+    Ok(TurnedOn {
+        methods,
+        backup_codes,
+    })
 }

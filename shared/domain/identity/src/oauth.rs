@@ -2,9 +2,10 @@
 
 use crate::login::FoundAccount;
 use db::{Db, Tx};
-use kernel::{Email, Result, TenantId};
+use kernel::{Code, Email, Error, Result, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 const CANDIDATES: &str =
     "SELECT tenant_id, tenant_slug, user_id, linked FROM app.oauth_candidates($1, $2, $3, $4)";
@@ -81,21 +82,48 @@ pub async fn find(db: &Db, vouched: &Vouched<'_>, tenant: Option<&str>) -> Resul
     Ok(candidates.collect())
 }
 
-/// Makes the identity one of this user's. False when the user has another of this provider, or another
-/// user has this one.
+/// An identity as it is kept: whose it is can be compared, and not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub(crate) provider: String,
+    pub(crate) hash: Vec<u8>,
+}
+
+impl Subject {
+    /// How this identity is kept.
+    #[must_use]
+    pub fn of(sealer: &kernel::Sealer, vouched: &Vouched<'_>) -> Self {
+        Self {
+            provider: vouched.provider.as_str().to_owned(),
+            hash: subject_hash(sealer, vouched),
+        }
+    }
+}
+
+/// Makes the identity one of this user's, in the transaction that opens a session with it: an address
+/// alone, of somebody who can't give the second factor, links nothing.
 ///
 /// # Errors
-/// As [`Tx::query`].
-pub async fn link(tx: &Tx, account: FoundAccount, vouched: &Vouched<'_>) -> Result<bool> {
-    let (tenant, user_id, provider) = (tx.tenant().0, account.user_id, vouched.provider.as_str());
-    let subject = subject_hash(tx.sealer(), vouched);
+/// As [`no_account`] when the user has another identity of this provider, or another user has this one.
+pub(crate) async fn link(tx: &Tx, user_id: Uuid, subject: &Subject) -> Result<()> {
+    let Subject { provider, hash } = subject;
+    let tenant = tx.tenant().0;
     let (id, now) = (tx.clock().id(), tx.clock().now());
-    tx.execute(LINK, &[&tenant, &id, &user_id, &provider, &subject, &now])
+    tx.execute(LINK, &[&tenant, &id, &user_id, provider, hash, &now])
         .await?;
     let row = tx
-        .query_one(IS_LINKED, &[&tenant, &user_id, &provider, &subject])
+        .query_one(IS_LINKED, &[&tenant, &user_id, provider, hash])
         .await?;
-    Ok(row.get(0))
+    if row.get(0) { Ok(()) } else { Err(no_account()) }
+}
+
+/// The answer to an identity that opens no account.
+#[must_use]
+pub fn no_account() -> Error {
+    Error::new(
+        Code::AuthOauthNoAccount,
+        "No active account here has this e-mail address, verified; ask for an invitation, or log in with a password.",
+    )
 }
 
 /// The same in every company, since a sign-in names none.

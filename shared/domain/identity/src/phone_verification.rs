@@ -1,10 +1,10 @@
 //! Verifying a user's phone (S1.8): a code is sent to the number, and whoever types it has the phone.
 //! Three starts an hour; a code a minute; 10 minutes and 5 attempts, which a newer code does not renew.
 
+use crate::login_code::too_soon;
 use crate::method::PhoneChannel;
 use crate::otp::Otp;
-use crate::sign_in::too_soon;
-use crate::{trail, user};
+use crate::trail;
 use db::{Row, Tx};
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Phone, Result};
@@ -24,9 +24,10 @@ const MAX_ATTEMPTS: i16 = 5;
 /// A verification is a person waiting for a message; more than this is somebody running up a bill.
 const MAX_SENDS: i16 = 6;
 
-// Takes the user's row, so that parallel starts are counted one after the other.
+// Takes the user's row, so that parallel starts are counted one after the other, and a factor that is
+// turned on meanwhile is seen.
 const TAKE_USER: &str =
-    "SELECT u.phone_hash, u.twofa_methods && '{sms,whatsapp}', coalesce(u.locale, t.locale)
+    "SELECT u.phone_hash, u.phone_verified_at IS NOT NULL, u.twofa_methods && '{sms,whatsapp}', coalesce(u.locale, t.locale)
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2 FOR NO KEY UPDATE OF u";
 const STARTED: &str = "SELECT count(*), min(created_at) FROM phone_verifications
     WHERE tenant_id = $1 AND user_id = $2 AND created_at > $3";
@@ -43,6 +44,8 @@ const PENDING: &str =
     JOIN tenants t ON t.id = v.tenant_id
     WHERE v.tenant_id = $1 AND v.user_id = $2 AND v.status = 'pending' AND v.expires_at > $3 AND v.attempts < $4
     FOR UPDATE OF v";
+const NUMBER: &str = "SELECT phone_sealed FROM phone_verifications
+    WHERE tenant_id = $1 AND user_id = $2 AND status = 'pending' AND expires_at > $3 AND attempts < $4";
 const RESENT: &str =
     "UPDATE phone_verifications SET code_hash = $3, sent_at = $4, expires_at = $5, sends = sends + 1
     WHERE tenant_id = $1 AND id = $2 RETURNING id, phone_masked, channel, status, attempts, sent_at, expires_at";
@@ -125,15 +128,8 @@ pub async fn start(
     channel: PhoneChannel,
 ) -> Result<(PhoneVerification, u32)> {
     let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
-    let user = tx.query_opt(TAKE_USER, &[&tenant, &user_id]).await?;
-    let user = user.ok_or_else(Error::unauthenticated)?;
     let (sealed, hash) = seal(tx, phone)?;
-    if user.get::<_, bool>(1) && user.get::<_, Option<&[u8]>>(0) != Some(&hash) {
-        return Err(Error::new(
-            Code::Conflict,
-            "Your login codes go to another number; disable SMS and WhatsApp codes first.",
-        ));
-    }
+    let user = take_user(tx, user_id, &hash).await?;
     let since = now.saturating_sub(START_WINDOW).map_err(Error::internal)?;
     let started = tx.query_one(STARTED, &[&tenant, &user_id, &since]).await?;
     let before = u32::try_from(started.get::<_, i64>(0)).unwrap_or(u32::MAX);
@@ -159,8 +155,22 @@ pub async fn start(
     let row = tx.query_one(INSERT, params).await?;
     let data = json!({ "channel": channel.code(), "phone": phone.masked() });
     trail::note(tx, user_id, "phone.verify.started", &data).await?;
-    send(tx, user_id, (phone.as_str(), user.get(2)), channel, &code).await?;
+    send(tx, user_id, (phone.as_str(), &user.locale), channel, &code).await?;
     Ok((view(&row)?, MAX_STARTS - before - 1))
+}
+
+/// The number that is being verified; `None` when there is none.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn number(tx: &Tx, user_id: Uuid) -> Result<Option<Phone>> {
+    let now = tx.clock().now();
+    let row = tx
+        .query_opt(NUMBER, &[&tx.tenant().0, &user_id, &now, &MAX_ATTEMPTS])
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let number = tx.sealer().open_text(&context(tx), row.get(0))?;
+    Ok(Phone::parse(&number))
 }
 
 /// Sends another code for the verification under way. The attempts already made stay counted.
@@ -205,15 +215,13 @@ pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
 /// Tries a code for the number. Commit it whatever the outcome: a wrong one must count.
 ///
 /// # Errors
-/// As [`Tx::query`].
+/// 409, as for [`start`], when the user's login codes go to another number by now.
 pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Result<Confirmation> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
-    user::take(tx, user_id).await?;
+    let hash = hash(tx, phone);
+    let user = take_user(tx, user_id, &hash).await?;
     let attempt = tx
-        .query_opt(
-            ATTEMPT,
-            &[&tenant, &user_id, &hash(tx, phone), &now, &MAX_ATTEMPTS],
-        )
+        .query_opt(ATTEMPT, &[&tenant, &user_id, &hash, &now, &MAX_ATTEMPTS])
         .await?;
     let Some(attempt) = attempt else {
         return Ok(Confirmation::Over);
@@ -230,9 +238,14 @@ pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Resul
         return Ok(Confirmation::Wrong { attempts_left });
     }
     let row = tx.query_one(VERIFIED, &[&tenant, &id, &now]).await?;
+    let phone_masked: String = row.get(0);
+    if user.verified_hash.as_ref() != Some(&hash) {
+        let phone_masked = phone_masked.clone();
+        trail::warn(tx, user_id, &Notice::PhoneChanged { phone_masked }).await?;
+    }
     trail::tell(tx, user_id, "phone.verify.succeeded", &trail::nothing()).await?;
     Ok(Confirmation::Verified(VerifiedPhone {
-        phone_masked: row.get(0),
+        phone_masked,
         phone_verified_at: now,
     }))
 }
@@ -265,6 +278,30 @@ pub(crate) async fn on_phone(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> R
     Ok(OnPhone {
         number: tx.sealer().open_text(&context(tx), row.get(0))?,
         locale: row.get(1),
+    })
+}
+
+/// A user whose row is held.
+struct Taken {
+    /// Of the verified phone.
+    verified_hash: Option<Vec<u8>>,
+    locale: String,
+}
+
+/// Takes the user, unless login codes go to another number than this.
+async fn take_user(tx: &Tx, user_id: Uuid, hash: &[u8]) -> Result<Taken> {
+    let row = tx.query_opt(TAKE_USER, &[&tx.tenant().0, &user_id]).await?;
+    let row = row.ok_or_else(Error::unauthenticated)?;
+    let (kept, is_verified): (Option<Vec<u8>>, bool) = (row.get(0), row.get(1));
+    if row.get(2) && kept.as_deref() != Some(hash) {
+        return Err(Error::new(
+            Code::Conflict,
+            "Your login codes go to another number; disable SMS and WhatsApp codes first.",
+        ));
+    }
+    Ok(Taken {
+        verified_hash: kept.filter(|_| is_verified),
+        locale: row.get(3),
     })
 }
 

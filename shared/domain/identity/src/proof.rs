@@ -1,9 +1,10 @@
 //! Proof that the person at a signed-in device is its user, before a second factor is turned off or
 //! its backup codes are shown: a session alone may be stolen.
 
-use crate::{Password, backup_code, credential, totp, user};
+use crate::{Password, backup_code, credential, totp, trail, user};
 use db::Tx;
 use kernel::{Code, Error, Result};
+use serde_json::json;
 use uuid::Uuid;
 
 /// What somebody offers.
@@ -52,6 +53,15 @@ impl Proof {
         }
         Ok(())
     }
+}
+
+/// Writes to the user's audit log that somebody signed in as them offered what was no proof. For a
+/// transaction of its own: the one that looked at it is rolled back.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn audit_failure(tx: &Tx, user_id: Uuid, method: &str) -> Result<()> {
+    trail::note(tx, user_id, "auth.proof_failed", &json!({ "method": method })).await
 }
 
 /// The answer to a code that is wrong, was used before, or is not of this time.

@@ -32,9 +32,13 @@ pub static SORTS: &[Sort] = &[
     },
 ];
 
+// Two ranges of the index on the company: an OR would read every company's roles.
 const LIST: &str = "SELECT r.*, ARRAY(SELECT rp.permission_code FROM role_permissions rp WHERE rp.role_id = r.id ORDER BY 1) AS permissions
-     FROM (SELECT $1::uuid AS tenant_id, o.id, o.tenant_id IS NULL AS is_system, o.code, o.name, o.description, o.created_at, o.updated_at
-           FROM roles o WHERE o.tenant_id = $1 OR o.tenant_id IS NULL) r";
+     FROM (SELECT o.tenant_id, false AS is_system, o.id, o.code, o.name, o.description, o.created_at, o.updated_at
+           FROM roles o WHERE o.tenant_id = $1
+           UNION ALL
+           SELECT $1, true, o.id, o.code, o.name, o.description, o.created_at, o.updated_at
+           FROM roles o WHERE o.tenant_id IS NULL) r";
 
 macro_rules! select {
     ($rest:literal) => {

@@ -89,29 +89,39 @@ async fn entries(tx: &Tx, role_id: Uuid) -> Result<Vec<MatrixEntry>> {
     Ok(rows.iter().map(entry).collect())
 }
 
-/// Replaces what a role grants. It counts at the next request of everybody who has the role.
+/// Replaces what a role grants; `check` sees what it granted. It counts at the next request of
+/// everybody who has the role.
 ///
 /// # Errors
-/// As [`role::find_for_update`]; 403 when it would add what the caller does not hold, or anything to
-/// a role that the caller holds.
-pub async fn replace(tx: &Tx, role_id: Uuid, wanted: &BTreeSet<Permission>) -> Result<RolePermissions> {
+/// As [`role::find_for_update`] and `check`; 403 when it would add what the caller does not hold, or
+/// anything to a role that the caller holds.
+pub async fn replace(
+    tx: &Tx,
+    role_id: Uuid,
+    wanted: &BTreeSet<Permission>,
+    check: impl FnOnce(&RolePermissions) -> Result<()>,
+) -> Result<RolePermissions> {
     let (role, granter) = futures::try_join!(role::find_for_update(tx, role_id), Granter::of(tx))?;
+    let mut granted = RolePermissions {
+        role_id,
+        permissions: entries(tx, role_id).await?,
+    };
+    check(&granted)?;
     let ((user, key), now, codes) = (actor(tx), tx.clock().now(), codes(wanted));
     let params: db::Params<'_> = &[&tx.tenant().0, &role_id, &codes, &now, &user, &key];
     let payload = json!({ "code": role.code, "permissions": codes });
-    let (row, mut permissions, ()) = futures::try_join!(
+    let (row, ()) = futures::try_join!(
         tx.query_one(REPLACE, params),
-        entries(tx, role_id),
         event::publish(tx, "role.updated", role_id, &payload)
     )?;
     access::refuse_lacking(tx, &row.get::<_, Vec<String>>(1))?;
     if row.get(0) {
         granter.must_not_hold(role_id)?;
     }
-    for entry in &mut permissions {
+    for entry in &mut granted.permissions {
         entry.granted = entry.self_service || codes.contains(&entry.code.as_str());
     }
-    Ok(RolePermissions { role_id, permissions })
+    Ok(granted)
 }
 
 fn entry(row: &Row) -> MatrixEntry {

@@ -133,8 +133,16 @@ pub async fn end(tx: &Tx, user_id: Uuid, session_id: Uuid, why: End) -> Result<b
 /// # Errors
 /// As [`Tx::query`].
 pub async fn list(tx: &Tx, request: &PageRequest) -> Result<Page<SessionView>> {
-    let caller = tx.caller();
-    let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
+    let user_id = tx.caller().user_id().ok_or_else(Error::unauthenticated)?;
+    list_of(tx, user_id, request).await
+}
+
+/// A user's live sessions.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn list_of(tx: &Tx, user_id: Uuid, request: &PageRequest) -> Result<Page<SessionView>> {
+    let current = tx.caller().session_id();
     let mut sql = Sql::list(tx, LIST, "s");
     sql.filter("s.user_id = $", user_id);
     sql.only("s.revoked_at IS NULL");
@@ -148,7 +156,7 @@ pub async fn list(tx: &Tx, request: &PageRequest) -> Result<Page<SessionView>> {
             created_at: row.get(3),
             last_used_at: row.get(4),
             expires_at: row.get(5),
-            current: caller.session_id() == Some(id),
+            current: current == Some(id),
         })
     };
     sql.fetch(tx, request, view, |session| {

@@ -4,16 +4,15 @@
 
 use crate::login::FoundAccount;
 use crate::method::PhoneChannel;
+use crate::oauth::{self, Subject};
 use crate::opaque::Opaque;
 use crate::otp::Otp;
-use crate::phone_verification::on_phone;
 use crate::proof::wrong_code;
 use crate::user::Account;
 use crate::{RefreshToken, Session, backup_code, session, totp, trail};
 use db::{Db, Tx};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kernel::{Code, Error, Result, TenantId};
-use notifications::notice::{self, Notice, To};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,9 +22,6 @@ use uuid::Uuid;
 pub const CHALLENGE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 /// Wrong codes that a challenge bears.
 pub const MAX_ATTEMPTS: i16 = 5;
-/// Codes that are sent for one challenge, and how far apart.
-const MAX_SENDS: i16 = 3;
-const BETWEEN_SENDS: SignedDuration = SignedDuration::from_mins(1);
 const PREFIX: &str = "m3c_";
 
 // Takes the user's row, as everything does that ends what a password opened: of a login and a new
@@ -34,19 +30,14 @@ const TAKE_USER: &str = "SELECT twofa_methods FROM users
     WHERE tenant_id = $1 AND id = $2 AND status = 'active' AND ($3::text IS NULL OR password_hash = $3)
     FOR NO KEY UPDATE";
 const CHALLENGE: &str =
-    "INSERT INTO login_challenges (tenant_id, id, user_id, token_hash, created_at, expires_at)
-    SELECT $1, $3, $2, $4, $5, $6 FROM tenants t WHERE t.id = $1 AND t.status = 'active' RETURNING id";
+    "INSERT INTO login_challenges (tenant_id, id, user_id, token_hash, created_at, expires_at, identity_provider, subject_hash)
+    SELECT $1, $3, $2, $4, $5, $6, $7, $8 FROM tenants t WHERE t.id = $1 AND t.status = 'active' RETURNING id";
 const OWNER: &str = "SELECT tenant_id, user_id FROM app.challenge_owner($1)";
 // The attempt is counted by the statement that finds the challenge, before the code is looked at.
 const ATTEMPT: &str = "UPDATE login_challenges SET attempts = attempts + 1
     WHERE tenant_id = $1 AND token_hash = $2 AND user_id = $3 AND used_at IS NULL AND expires_at > $4 AND attempts < $5
-    RETURNING id, attempts, channel, code_hash";
+    RETURNING id, attempts, channel, code_hash, identity_provider, subject_hash";
 const USE: &str = "UPDATE login_challenges SET used_at = $3 WHERE tenant_id = $1 AND id = $2";
-const LIVE: &str = "SELECT id, sends, sent_at FROM login_challenges
-    WHERE tenant_id = $1 AND token_hash = $2 AND user_id = $3 AND used_at IS NULL AND expires_at > $4 AND attempts < $5
-    FOR UPDATE";
-const SENT: &str = "UPDATE login_challenges SET channel = $3, code_hash = $4, sends = sends + 1, sent_at = $5
-    WHERE tenant_id = $1 AND id = $2";
 
 /// A token that is good for the second step of one login.
 #[derive(Clone, Debug)]
@@ -71,6 +62,11 @@ impl ChallengeToken {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
+    }
+
+    /// What is stored.
+    pub(crate) fn hash(&self) -> Vec<u8> {
+        self.0.hash()
     }
 }
 
@@ -121,26 +117,41 @@ impl Factor {
     }
 }
 
-/// Signs a user in whose first factor was right, or opens a challenge where a second one is on.
-/// `verified` is the hash that the password was right for: when it is not the user's any more, or the
-/// user or the company is not active, the answer is `None`.
+/// What proved, so far, who somebody is.
+#[derive(Clone, Copy)]
+pub enum FirstFactor<'a> {
+    /// A password, which was right for this hash.
+    Password(&'a str),
+    /// An identity provider's word, for an identity that is linked to the account.
+    Linked,
+    /// The same, for an identity that is to be linked once the session opens.
+    Unlinked(&'a Subject),
+}
+
+/// Signs a user in whose first factor was right, or opens a challenge where a second one is on. `None`
+/// when the password is not the user's any more, or the user or the company is not active.
 ///
 /// # Errors
-/// As [`Tx::query`].
+/// As [`oauth::no_account`], for an identity that can't be linked; as [`Tx::query`].
 pub async fn begin(
     tx: &Tx,
     user_id: Uuid,
-    verified: Option<&str>,
+    proved: FirstFactor<'_>,
     token: &RefreshToken,
     challenge: &ChallengeToken,
 ) -> Result<Option<Begun>> {
     let tenant = tx.tenant().0;
-    let Some(row) = tx.query_opt(TAKE_USER, &[&tenant, &user_id, &verified]).await? else {
+    let (hash, to_link) = match proved {
+        FirstFactor::Password(hash) => (Some(hash), None),
+        FirstFactor::Linked => (None, None),
+        FirstFactor::Unlinked(subject) => (None, Some(subject)),
+    };
+    let Some(row) = tx.query_opt(TAKE_USER, &[&tenant, &user_id, &hash]).await? else {
         return Ok(None);
     };
     let mut methods: Vec<String> = row.get(0);
     if methods.is_empty() {
-        let signed_in = session::sign_in(tx, user_id, token).await?;
+        let signed_in = open(tx, user_id, token, to_link).await?;
         return Ok(signed_in.map(|(account, session)| Begun::SignedIn(Box::new(account), session)));
     }
     let (id, now) = (tx.clock().id(), tx.clock().now());
@@ -148,7 +159,16 @@ pub async fn begin(
     let opened = tx
         .query_opt(
             CHALLENGE,
-            &[&tenant, &user_id, &id, &challenge.0.hash(), &now, &expires_at],
+            &[
+                &tenant,
+                &user_id,
+                &id,
+                &challenge.hash(),
+                &now,
+                &expires_at,
+                &to_link.map(|subject| &subject.provider),
+                &to_link.map(|subject| &subject.hash),
+            ],
         )
         .await?;
     if opened.is_none() {
@@ -161,12 +181,26 @@ pub async fn begin(
     Ok(Some(Begun::SecondFactor { methods }))
 }
 
+/// Opens the session, and links the identity that it is opened with.
+async fn open(
+    tx: &Tx,
+    user_id: Uuid,
+    token: &RefreshToken,
+    to_link: Option<&Subject>,
+) -> Result<Option<(Account, Session)>> {
+    let signed_in = session::sign_in(tx, user_id, token).await?;
+    if let (Some(subject), Some(_)) = (to_link, &signed_in) {
+        oauth::link(tx, user_id, subject).await?;
+    }
+    Ok(signed_in)
+}
+
 /// Finds whose login waits, before a tenant is known. It may be over all the same.
 ///
 /// # Errors
 /// 503 when the database is away.
 pub async fn owner(db: &Db, challenge: &ChallengeToken) -> Result<Option<FoundAccount>> {
-    let rows = db.lookup(OWNER, &[&challenge.0.hash()]).await?;
+    let rows = db.lookup(OWNER, &[&challenge.hash()]).await?;
     Ok(rows.first().map(|row| FoundAccount {
         tenant: TenantId(row.get(0)),
         user_id: row.get(1),
@@ -176,7 +210,8 @@ pub async fn owner(db: &Db, challenge: &ChallengeToken) -> Result<Option<FoundAc
 /// Completes a login with a second factor. Commit it whatever the outcome: a wrong code must count.
 ///
 /// # Errors
-/// As [`Tx::query`].
+/// As [`oauth::no_account`], for a login that began with an identity that can't be linked; as
+/// [`Tx::query`].
 pub async fn finish(
     tx: &Tx,
     user_id: Uuid,
@@ -195,7 +230,7 @@ pub async fn finish(
     let attempt = tx
         .query_opt(
             ATTEMPT,
-            &[&tenant, &challenge.0.hash(), &user_id, &now, &MAX_ATTEMPTS],
+            &[&tenant, &challenge.hash(), &user_id, &now, &MAX_ATTEMPTS],
         )
         .await?;
     let Some(attempt) = attempt else {
@@ -222,61 +257,16 @@ pub async fn finish(
         });
     }
     tx.execute(USE, &[&tenant, &id, &now]).await?;
-    let signed_in = session::sign_in(tx, user_id, token).await?;
+    let identity: (Option<String>, Option<Vec<u8>>) =
+        (attempt.get("identity_provider"), attempt.get("subject_hash"));
+    let to_link = identity
+        .0
+        .zip(identity.1)
+        .map(|(provider, hash)| Subject { provider, hash });
+    let signed_in = open(tx, user_id, token, to_link.as_ref()).await?;
     Ok(signed_in.map_or(Finished::Over, |(account, session)| {
         Finished::SignedIn(Box::new(account), session)
     }))
-}
-
-/// Sends a code for a challenge to the user's verified phone, in place of one sent before.
-///
-/// # Errors
-/// As [`over`]; 409 when this factor is not on; 429 within a minute of the last code, or when three
-/// were sent.
-pub async fn send_code(
-    tx: &Tx,
-    user_id: Uuid,
-    challenge: &ChallengeToken,
-    channel: PhoneChannel,
-) -> Result<()> {
-    let (tenant, now) = (tx.tenant().0, tx.clock().now());
-    let live = tx
-        .query_opt(
-            LIVE,
-            &[&tenant, &challenge.0.hash(), &user_id, &now, &MAX_ATTEMPTS],
-        )
-        .await?
-        .ok_or_else(over)?;
-    let (id, sends, sent_at): (Uuid, i16, Option<Timestamp>) = (live.get(0), live.get(1), live.get(2));
-    let next = sent_at.map_or(now, |sent_at| sent_at + BETWEEN_SENDS);
-    if sends >= MAX_SENDS {
-        return Err(too_soon(CHALLENGE_LIFETIME));
-    }
-    if next > now {
-        return Err(too_soon(next.duration_since(now)));
-    }
-    let phone = on_phone(tx, user_id, channel).await?;
-    let code = Otp::generate()?;
-    tx.execute(SENT, &[&tenant, &id, &channel.code(), &code.hash(tx, id), &now])
-        .await?;
-    let to = To {
-        user_id: Some(user_id),
-        channel: channel.notice(),
-        address: &phone.number,
-        locale: &phone.locale,
-    };
-    let notice = Notice::Otp {
-        code: code.expose().to_owned(),
-        minutes: CHALLENGE_LIFETIME.as_secs() / 60,
-    };
-    notice::send(tx, &to, &notice).await?;
-    trail::note(
-        tx,
-        user_id,
-        "auth.2fa_sent",
-        &json!({ "channel": channel.code() }),
-    )
-    .await
 }
 
 /// The answer to a challenge that is over, or never was.
@@ -289,14 +279,4 @@ pub fn over() -> Error {
 #[must_use]
 pub fn wrong(attempts_left: i16) -> Error {
     wrong_code().with_details(json!({ "attempts_left": attempts_left }))
-}
-
-pub(crate) fn too_soon(wait: SignedDuration) -> Error {
-    let wait = std::time::Duration::try_from(wait).unwrap_or_default();
-    let wait = std::time::Duration::from_secs(wait.as_secs() + 1);
-    Error::new(
-        Code::RateLimited,
-        "A code was sent already; wait before asking for another.",
-    )
-    .with_retry_after(wait)
 }

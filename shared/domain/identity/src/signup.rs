@@ -67,6 +67,11 @@ impl Signup {
     }
 
     #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.email
+    }
+
+    #[must_use]
     pub fn password(&self) -> &Password {
         &self.password
     }

@@ -2,7 +2,7 @@
 //! every app understands. A code of the step before or after is taken too, for clocks that differ,
 //! and each code once.
 
-use crate::method::{self, Method};
+use crate::method::{self, Method, TurnedOn};
 use crate::{otp, trail, user};
 use aws_lc_rs::rand;
 use db::Tx;
@@ -34,7 +34,6 @@ const CONFIRM: &str = "UPDATE totp_secrets SET confirmed_at = $4, last_step = $5
 const ACTIVE: &str = "SELECT secret_sealed FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NOT NULL";
 const ACCEPT: &str = "UPDATE totp_secrets SET last_step = $3
     WHERE tenant_id = $1 AND user_id = $2 AND last_step < $3 AND confirmed_at IS NOT NULL RETURNING user_id";
-const FORGET: &str = "DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2";
 
 /// What an authenticator app needs to know.
 #[derive(Clone, Debug)]
@@ -77,28 +76,28 @@ pub async fn set_up(tx: &Tx, user_id: Uuid) -> Result<Setup> {
     })
 }
 
-/// Takes the secret of the last [`set_up`] into use. False when the code is not one of it, or there
+/// Takes the secret of the last [`set_up`] into use. `None` when the code is not one of it, or there
 /// is none that waits.
 ///
 /// # Errors
 /// As [`Tx::query`].
-pub async fn confirm(tx: &Tx, user_id: Uuid, code: &str) -> Result<bool> {
+pub async fn confirm(tx: &Tx, user_id: Uuid, code: &str) -> Result<Option<TurnedOn>> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
     user::take(tx, user_id).await?;
     let Some(row) = tx.query_opt(PENDING, &[&tenant, &user_id]).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let sealed: &[u8] = row.get(0);
     let Some(step) = step_of(tx, user_id, sealed, code)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let confirmed = tx
         .query_opt(CONFIRM, &[&tenant, &user_id, &sealed, &now, &step])
         .await?;
     if confirmed.is_none() {
-        return Ok(false);
+        return Ok(None);
     }
-    method::add(tx, user_id, Method::Totp).await.map(|_| true)
+    method::add(tx, user_id, Method::Totp).await.map(Some)
 }
 
 /// Accepts a code of the authenticator in use, once: of parallel requests with one code, one is true.
@@ -115,15 +114,6 @@ pub(crate) async fn accept(tx: &Tx, user_id: Uuid, code: &str) -> Result<bool> {
     };
     let accepted = tx.query_opt(ACCEPT, &[&tenant, &user_id, &step]).await?;
     Ok(accepted.is_some())
-}
-
-/// Stops asking for the app's codes, and forgets its secret.
-///
-/// # Errors
-/// As [`Tx::query`].
-pub async fn disable(tx: &Tx, user_id: Uuid) -> Result<()> {
-    tx.execute(FORGET, &[&tx.tenant().0, &user_id]).await?;
-    method::remove(tx, user_id, Method::Totp).await
 }
 
 /// The step that a code is of.

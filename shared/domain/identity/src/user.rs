@@ -18,6 +18,7 @@ const FIND: &str =
         ARRAY(SELECT r.code FROM user_roles ur JOIN roles r ON r.id = ur.role_id
               WHERE ur.tenant_id = $1 AND ur.user_id = $2 ORDER BY r.code)
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2";
+const EXISTS: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2";
 const TAKE: &str = "SELECT id FROM users WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE";
 const PASSWORD_HASH: &str = "SELECT password_hash FROM users WHERE tenant_id = $1 AND id = $2";
 
@@ -102,6 +103,15 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Option<Account>> {
             roles: row.get(8),
         },
     }))
+}
+
+/// That the company has this user.
+///
+/// # Errors
+/// 404 when it has not.
+pub async fn exists(tx: &Tx, id: Uuid) -> Result<()> {
+    let row = tx.query_opt(EXISTS, &[&tx.tenant().0, &id]).await?;
+    row.map(drop).ok_or_else(Error::not_found)
 }
 
 /// The hash of a user's password; `None` when there is no such user, or no password yet.

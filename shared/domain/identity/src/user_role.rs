@@ -16,9 +16,7 @@ const RESOLVE: &str = "SELECT r.id, r.code, r.name FROM roles r
 const LACKING: &str = "SELECT app.roles_lacking($1, $4, $5, ARRAY(SELECT r.id FROM roles r
      WHERE (r.tenant_id = $1 OR r.tenant_id IS NULL) AND (r.id = ANY ($2) OR r.code = ANY ($3))))";
 const LOCK: &str = "SELECT FROM users WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE";
-const OTHER_SUPER_ADMINS: &str =
-    "SELECT FROM user_roles ur JOIN users u ON u.tenant_id = ur.tenant_id AND u.id = ur.user_id
-     WHERE ur.tenant_id = $1 AND ur.role_id = $2 AND ur.user_id <> $3 AND u.status = 'active' LIMIT 1";
+const OTHER_SUPER_ADMINS: &str = "SELECT FROM app.super_admins($1) other WHERE other.user_id <> $2 LIMIT 1";
 const CHANGE: &str = "WITH gone AS (
          DELETE FROM user_roles ur WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND ur.role_id = ANY ($3::uuid[])
      ), added AS (
@@ -178,7 +176,7 @@ pub async fn change(tx: &Tx, user_id: Uuid, change: &Change) -> Result<UserRoles
 /// Why somebody's own roles stay as they are: the last super admin hears that they are the last.
 async fn own_roles(tx: &Tx, user_id: Uuid, taken: &[Uuid]) -> Result<Error> {
     if taken.contains(&SUPER_ADMIN_ID) {
-        let params: db::Params<'_> = &[&tx.tenant().0, &SUPER_ADMIN_ID, &user_id];
+        let params: db::Params<'_> = &[&tx.tenant().0, &user_id];
         if tx.query_opt(OTHER_SUPER_ADMINS, params).await?.is_none() {
             return Ok(Error::new(
                 Code::Conflict,

@@ -76,7 +76,7 @@ impl Person {
         let id = self.test.db.clock().id();
         let made = self.test.db.write(&self.caller, async |tx| {
             tx.execute(
-                "INSERT INTO users (tenant_id, id, email, email_norm, full_name) VALUES ($1, $2, $3, $3, 'Colleague')",
+                "INSERT INTO users (tenant_id, id, email, email_norm, full_name, password_hash) VALUES ($1, $2, $3, $3, 'Colleague', 'x')",
                 &[&self.tenant(), &id, &format!("{id}@example.com")],
             )
             .await?;
@@ -478,7 +478,8 @@ async fn a_login_finds_the_account_by_slug_by_id_and_alone() {
         let credentials =
             login::Credentials::parse(&account.user.email.to_uppercase(), password, tenant).unwrap();
         let login = credentials.find(db).await.unwrap();
-        let found = login.check().unwrap().map(|verified| verified.account);
+        let opened = login.check().unwrap().account().unwrap();
+        let found = opened.map(|verified| verified.account);
         (found, login.lock_key())
     };
     let (slug, id) = (account.tenant.slug.as_str(), account.tenant.id.to_string());
@@ -525,7 +526,8 @@ async fn one_password_in_two_companies_asks_which() {
         .await
         .unwrap();
     let credentials = login::Credentials::parse(email, "violet tram lantern", None).unwrap();
-    let error = credentials.find(&one.test.db).await.unwrap().check().unwrap_err();
+    let login = credentials.find(&one.test.db).await.unwrap();
+    let error = login.check().unwrap().account().unwrap_err();
     assert_eq!(error.code(), Code::AuthTenantRequired);
     let mut slugs = [
         one.signed_up.account.tenant.slug.clone(),

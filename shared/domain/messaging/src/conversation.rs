@@ -3,6 +3,7 @@
 use crate::message::{self, Message};
 use crate::{Channel, coded};
 use audit::{event, log};
+use contacts::owner;
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
@@ -101,7 +102,7 @@ pub struct ConversationFilter {
 #[serde(deny_unknown_fields)]
 pub struct UpdateConversation {
     pub state: Option<State>,
-    /// A user of the company; null takes the conversation from everybody.
+    /// An active user of the company; null takes the conversation from everybody.
     #[serde(default)]
     pub assignee_user_id: Patch<Uuid>,
     /// 0 marks it as read.
@@ -139,13 +140,19 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Conversation> {
     record(&row.ok_or_else(Error::not_found)?)
 }
 
-/// As [`find`], and holds the row until the transaction ends.
+/// As [`find`], and holds the row until the transaction ends, and with it the user whom the change
+/// assigns.
 ///
 /// # Errors
-/// As [`find`].
-pub async fn find_for_update(tx: &Tx, id: Uuid) -> Result<Conversation> {
-    let row = tx.query_opt(LOCK, &[&tx.tenant().0, &id]).await?;
-    record(&row.ok_or_else(Error::not_found)?)
+/// As [`find`]; 404 also when the assignee is not an active user of the company.
+pub async fn find_for_update(tx: &Tx, id: Uuid, change: &UpdateConversation) -> Result<Conversation> {
+    let params: [&(dyn db::ToSql + Sync); 2] = [&tx.tenant().0, &id];
+    let (held, row) = futures::try_join!(
+        owner::hold(tx, change.assignee_user_id.value().copied()),
+        tx.query_opt(LOCK, &params)
+    )?;
+    let current = record(&row.ok_or_else(Error::not_found)?)?;
+    owner::check(&change.assignee_user_id, current.assignee_user_id, held).map(|()| current)
 }
 
 /// A page of conversations, the one with the latest message first unless asked otherwise.
@@ -163,7 +170,7 @@ pub async fn list(tx: &Tx, filter: &ConversationFilter, page: &PageRequest) -> R
 /// [`find_for_update`] read.
 ///
 /// # Errors
-/// 404 when the assignee is no user of the tenant.
+/// As the database fails.
 pub async fn update(tx: &Tx, changed: &Conversation) -> Result<()> {
     let (tenant, state) = (tx.tenant().0, changed.state.as_str());
     let params: db::Params<'_> = &[

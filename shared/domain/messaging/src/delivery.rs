@@ -3,6 +3,7 @@
 //! transaction, the delivery first.
 
 use crate::account::{self, FullAccount};
+use crate::gdpr;
 use audit::event;
 use db::Tx;
 use futures::future::try_join_all;
@@ -49,10 +50,13 @@ pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Sending>> {
     Ok(Some(Sending { claimed, account }))
 }
 
-/// The provider took it under this id. Reports that came before are applied now.
+/// The provider took it under this id. Reports that came before are applied now; they are forgotten
+/// when the person was erased meanwhile.
 pub async fn sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<()> {
     report::lock(tx, provider, &[provider_message_id]).await?;
-    delivery::record_sent(tx, id, provider, provider_message_id).await?;
+    if !delivery::record_sent(tx, id, provider, provider_message_id).await? {
+        return gdpr::forget_messages(tx, vec![provider_message_id.to_owned()]).await;
+    }
     report::settle(tx, provider, &[provider_message_id]).await?;
     show(tx, &[id]).await
 }
@@ -85,13 +89,17 @@ pub async fn give_up(tx: &Tx, id: Uuid) -> Result<bool> {
     Ok(given_up)
 }
 
-/// Applies what the provider reports, in any order.
+/// Applies what the provider reports, in any order. Of messages whose person was erased, what was kept
+/// of this webhook is forgotten again.
 pub async fn report(tx: &Tx, provider: &str, reports: &[Report]) -> Result<()> {
     if reports.is_empty() {
         return Ok(());
     }
-    let settled = report::receive(tx, provider, reports).await?;
-    show(tx, &settled).await
+    let received = report::receive(tx, provider, reports).await?;
+    if !received.erased.is_empty() {
+        gdpr::forget_messages(tx, received.erased).await?;
+    }
+    show(tx, &received.settled).await
 }
 
 /// Shows deliveries in their conversations. The deliveries' rows are held by this transaction, so

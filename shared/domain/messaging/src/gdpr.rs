@@ -95,12 +95,26 @@ pub async fn erase(tx: &Tx, contact: Uuid, traces: &mut Traces) -> Result<()> {
     Ok(())
 }
 
+/// Forgets what providers posted and reported of messages whose person was erased before.
+pub(crate) async fn forget_messages(tx: &Tx, provider_messages: Vec<String>) -> Result<()> {
+    let traces = Traces {
+        provider_messages,
+        ..Traces::default()
+    };
+    notifications::gdpr::forget_reports(tx, &traces).await?;
+    forget_events(tx, &traces).await
+}
+
+async fn forget_events(tx: &Tx, traces: &Traces) -> Result<()> {
+    let params: db::Params<'_> = &[&tx.tenant().0, &traces.provider_messages];
+    tx.execute(FORGET_EVENTS, params).await.map(drop)
+}
+
 /// Forgets what providers posted of these messages, and what nobody could read that names the person.
 /// The events' keys go too, for providers make them of numbers.
 pub async fn forget_webhooks(tx: &Tx, traces: &Traces) -> Result<()> {
     let (tenant, context) = (tx.tenant().0, context(tx, "webhook_events.payload"));
-    tx.execute(FORGET_EVENTS, &[&tenant, &traces.provider_messages])
-        .await?;
+    forget_events(tx, traces).await?;
     // Providers write numbers without the plus.
     let names: Vec<&str> = traces
         .texts

@@ -26,6 +26,32 @@ const CLAIM_KEYS: &str =
     SELECT $1, $2, told.*, $5 FROM unnest($3::text[], $4::text[]) AS told
     ON CONFLICT DO NOTHING RETURNING account_key, external_event_id";
 
+/// What is kept of a status, by the names that Meta and Twilio have for it. Nothing reads the rest, and
+/// whom a message went to would be there again after their erasure.
+const STATUS_FIELDS: [&str; 21] = [
+    "id",
+    "status",
+    "timestamp",
+    "type",
+    "errors",
+    "pricing",
+    "conversation",
+    "biz_opaque_callback_data",
+    "MessageSid",
+    "SmsSid",
+    "MessageStatus",
+    "SmsStatus",
+    "AccountSid",
+    "MessagingServiceSid",
+    "ErrorCode",
+    "ErrorMessage",
+    "ApiVersion",
+    "ChannelPrefix",
+    "ChannelStatusCode",
+    "ChannelStatusMessage",
+    "EventType",
+];
+
 const KEEP: &str = "INSERT INTO webhook_events
     (tenant_id, provider, request_id, received_at, processed_at,
      id, account_key, external_event_id, kind, status, payload_sealed)
@@ -69,7 +95,7 @@ pub struct Event {
     /// Equal for every delivery of the same event, and for no other of the account.
     pub external_event_id: String,
     pub kind: Kind,
-    /// What was posted; kept, sealed.
+    /// What was posted; kept, sealed. Of a status, without whom it is about.
     pub raw: Value,
 }
 
@@ -88,6 +114,21 @@ impl Kind {
             Self::Message(_) => ("message", "processed"),
             Self::Status(_) => ("status", "processed"),
             Self::Unreadable => ("other", "failed"),
+        }
+    }
+}
+
+impl Event {
+    /// What is kept of what was posted.
+    fn kept(&self) -> Vec<u8> {
+        match (&self.kind, &self.raw) {
+            (Kind::Status(_), Value::Object(fields)) => {
+                let kept = STATUS_FIELDS
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
+                Value::Object(kept.collect()).to_string().into_bytes()
+            }
+            (_, raw) => raw.to_string().into_bytes(),
         }
     }
 }
@@ -143,9 +184,10 @@ pub async fn receive(
         ..Received::default()
     };
     if !messages.is_empty() {
-        received.messages = insert_messages(tx, provider, received_at, &messages).await?;
+        // On the heap, for the futures of both parts are large.
+        received.messages = Box::pin(insert_messages(tx, provider, received_at, &messages)).await?;
     }
-    delivery::report(tx, provider.as_str(), &reports).await?;
+    Box::pin(delivery::report(tx, provider.as_str(), &reports)).await?;
     Ok(received)
 }
 
@@ -176,7 +218,7 @@ fn key(event: &Event) -> (&str, &str) {
 async fn keep(tx: &Tx, provider: Provider, received_at: Timestamp, events: &[&Event]) -> Result<()> {
     let context = context(tx, "webhook_events.payload");
     let columns = Columns::of(events.iter().copied(), |event| {
-        let sealed = tx.sealer().seal(&context, event.raw.to_string().as_bytes())?;
+        let sealed = tx.sealer().seal(&context, &event.kept())?;
         Ok((tx.clock().id(), event.kind.stored().1, sealed.0))
     })?;
     let request_id = &tx.caller().origin().request_id;
@@ -202,10 +244,9 @@ pub async fn keep_unresolved<'a>(
 ) -> Result<()> {
     let columns = Columns::of(events, |event| {
         let (account, id) = key(event);
-        let sealed = db.sealer().seal(
-            "unresolved/webhook_events.payload",
-            event.raw.to_string().as_bytes(),
-        )?;
+        let sealed = db
+            .sealer()
+            .seal("unresolved/webhook_events.payload", &event.kept())?;
         let hash = db.sealer().lookup_hash(
             "unresolved/webhook_events",
             &format!("{}/{account}/{id}", provider.as_str()),
@@ -340,5 +381,46 @@ fn storable(value: Value) -> Value {
             .map(|(name, value)| (name, storable(value)))
             .collect(),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notifications::report::Status;
+
+    #[test]
+    fn whom_a_status_is_about_is_not_kept() {
+        let event = |raw: Value| Event {
+            account_id: Uuid::nil(),
+            account_key: "AC1".to_owned(),
+            external_event_id: "SM1:delivered".to_owned(),
+            kind: Kind::Status(Report {
+                provider_message_id: "SM1".to_owned(),
+                status: Status::Delivered,
+                occurred_at: Timestamp::UNIX_EPOCH,
+                error: None,
+                delivery_id: None,
+            }),
+            raw,
+        };
+        let kept = |raw| serde_json::from_slice::<Value>(&event(raw).kept()).unwrap();
+        let twilio = json!({ "MessageSid": "SM1", "MessageStatus": "delivered", "AccountSid": "AC1", "ErrorCode": "30003",
+                             "To": "whatsapp:+201001234567", "From": "whatsapp:+14155238886", "ChannelToAddress": "+2010****" });
+        assert_eq!(
+            kept(twilio),
+            json!({ "MessageSid": "SM1", "MessageStatus": "delivered", "AccountSid": "AC1", "ErrorCode": "30003" })
+        );
+        let meta = json!({ "id": "wamid.1", "status": "read", "timestamp": "1", "recipient_id": "201001234567",
+                           "recipient_identity_key_hash": "x" });
+        assert_eq!(
+            kept(meta),
+            json!({ "id": "wamid.1", "status": "read", "timestamp": "1" })
+        );
+        let unreadable = Event {
+            kind: Kind::Unreadable,
+            ..event(json!({ "To": "x" }))
+        };
+        assert_eq!(unreadable.kept(), br#"{"To":"x"}"#);
     }
 }

@@ -135,6 +135,7 @@ pub async fn create(tx: &Tx, conversation_id: Uuid, reply: &NewReply) -> Result<
         provider: Some(provider),
         recipient: &peer,
         content: &reply.0,
+        expires_at: None,
     };
     let told = json!({ "conversation_id": conversation_id, "type": kind });
     let params: db::Params<'_> = &[

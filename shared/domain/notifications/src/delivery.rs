@@ -4,6 +4,8 @@
 //! queued ─claim─► sending ─► sent ─► delivered
 //!    ▲               ├─► failed   refused for good, or UNCONFIRMED for an hour
 //!    └──── retry ────┴─► dead     four attempts were refused for now
+//!
+//! queued ─claim─► failed          EXPIRED: nobody needs it any more
 //! ```
 //!
 //! `next_attempt_at` is the truth about when to try; queues only wake the sender. A row that is
@@ -25,13 +27,21 @@ pub const UNCONFIRMED: &str = "UNCONFIRMED";
 
 const ENQUEUE: &str = "INSERT INTO messages_outbox
     (tenant_id, id, channel, channel_account_id, contact_id, provider, recipient_sealed, content_sealed,
-     status, next_attempt_at, request_id, created_at, purpose, user_id, about_user_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9, $11, $12, $13)";
+     status, next_attempt_at, request_id, created_at, purpose, user_id, about_user_id, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, $10, $9, $11, $12, $13, $14)";
 
-const CLAIM: &str = "UPDATE messages_outbox
-    SET status = 'sending', attempts = attempts + 1, claimed_at = $3, error_code = NULL, error_title = NULL
-    WHERE tenant_id = $1 AND id = $2 AND status = 'queued' AND next_attempt_at <= $3
-    RETURNING channel, channel_account_id, recipient_sealed, content_sealed, attempts, request_id";
+/// One that has expired is settled instead, which also forgets what it said.
+const CLAIM: &str = "UPDATE messages_outbox o
+    SET status = CASE WHEN found.expired THEN 'failed' ELSE 'sending' END,
+        attempts = o.attempts + CASE WHEN found.expired THEN 0 ELSE 1 END,
+        claimed_at = CASE WHEN found.expired THEN NULL ELSE $3::timestamptz END,
+        failed_at = CASE WHEN found.expired THEN $3::timestamptz END,
+        error_code = CASE WHEN found.expired THEN 'EXPIRED' END, error_title = NULL
+    FROM (SELECT coalesce(due.expires_at <= $3, false) AS expired FROM messages_outbox due
+          WHERE due.tenant_id = $1 AND due.id = $2 AND due.status = 'queued' AND due.next_attempt_at <= $3
+          FOR UPDATE) found
+    WHERE o.tenant_id = $1 AND o.id = $2
+    RETURNING found.expired, o.channel, o.channel_account_id, o.recipient_sealed, o.content_sealed, o.attempts, o.request_id";
 
 const SENT: &str = "UPDATE messages_outbox o
     SET provider = $3, provider_message_id = $4, sent_at = coalesce(o.sent_at, $5),
@@ -41,7 +51,7 @@ const SENT: &str = "UPDATE messages_outbox o
     FROM (SELECT app.delivery_rank(was.status) < app.delivery_rank('sent')
                  OR was.status = 'failed' AND was.error_code = 'UNCONFIRMED' AS moved
           FROM messages_outbox was WHERE was.tenant_id = $1 AND was.id = $2 FOR UPDATE) found
-    WHERE o.tenant_id = $1 AND o.id = $2";
+    WHERE o.tenant_id = $1 AND o.id = $2 AND o.recipient_sealed <> ''";
 
 const RETRY: &str = "UPDATE messages_outbox
     SET status = CASE WHEN attempts < $3 THEN 'queued' ELSE 'dead' END,
@@ -120,6 +130,8 @@ pub struct NewDelivery<'a> {
     /// The address: an e-mail address, or a phone in E.164.
     pub recipient: &'a str,
     pub content: &'a Content,
+    /// When it is too late: from then on it is not sent. `None`: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A delivery that this worker, and no other, now has to send.
@@ -173,6 +185,7 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
             &new.purpose.as_str(),
             &new.user_id,
             &new.about_user_id,
+            &new.expires_at,
         ],
     )
     .await?;
@@ -181,7 +194,7 @@ pub async fn enqueue(tx: &Tx, new: &NewDelivery<'_>) -> Result<()> {
 }
 
 /// Takes a due delivery for sending. `None` when it is not due, not queued any more, or not there:
-/// of all workers with the same id one gets it.
+/// of all workers with the same id one gets it. `None` also when it is too late; then it has failed.
 pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Claimed>> {
     let Some(row) = tx
         .query_opt(CLAIM, &[&tx.tenant().0, &id, &tx.clock().now()])
@@ -189,6 +202,9 @@ pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Claimed>> {
     else {
         return Ok(None);
     };
+    if row.get("expired") {
+        return Ok(None);
+    }
     let content = tx
         .sealer()
         .open(&context(tx, "content"), row.get("content_sealed"))?;
@@ -206,8 +222,9 @@ pub async fn claim(tx: &Tx, id: Uuid) -> Result<Option<Claimed>> {
 }
 
 /// The provider took it. Reports may have come first: the status does not move back. The caller
-/// holds [`crate::report::lock`] for the provider's id.
-pub async fn record_sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<()> {
+/// holds [`crate::report::lock`] for the provider's id. False, and nothing is written, when the person
+/// was erased meanwhile: the provider's id gives their number away.
+pub async fn record_sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id: &str) -> Result<bool> {
     let params: db::Params<'_> = &[
         &tx.tenant().0,
         &id,
@@ -215,7 +232,7 @@ pub async fn record_sent(tx: &Tx, id: Uuid, provider: &str, provider_message_id:
         &provider_message_id,
         &tx.clock().now(),
     ];
-    tx.execute(SENT, params).await.map(drop)
+    tx.execute(SENT, params).await.map(|rows| rows > 0)
 }
 
 /// The provider did not take it this time. Queued again by the schedule, or later where the
@@ -273,6 +290,12 @@ fn next_attempt(now: Timestamp, attempt: i16, noise: u64, wait: Option<Duration>
         .and_then(|wait| SignedDuration::try_from(wait).ok())
         .unwrap_or_default();
     now.saturating_add(planned.max(asked)).unwrap_or(Timestamp::MAX)
+}
+
+/// The expiry of what is of use for so many minutes.
+pub(crate) fn minutes_from_now(tx: &Tx, minutes: i64) -> Option<Timestamp> {
+    let later = tx.clock().now().checked_add(SignedDuration::from_mins(minutes));
+    later.ok()
 }
 
 pub(crate) fn context(tx: &Tx, field: &str) -> String {

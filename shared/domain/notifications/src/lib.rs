@@ -6,3 +6,4 @@ pub mod inbox;
 pub mod notice;
 pub mod people;
 pub mod report;
+pub mod retention;

@@ -96,6 +96,20 @@ pub enum Notice {
         limit: i64,
     },
     LockedOut,
+    /// That signing in asks for one more thing: `totp`, `sms` or `whatsapp`.
+    SecondFactorOn {
+        method: &'static str,
+    },
+    /// That signing in asks for it no more.
+    SecondFactorOff {
+        method: &'static str,
+    },
+    /// That an administrator removed every second factor.
+    SecondFactorsReset,
+    /// That this is the user's verified phone from now on.
+    PhoneChanged {
+        phone_masked: String,
+    },
     ApprovalRequested {
         title: String,
         url: String,
@@ -116,6 +130,7 @@ pub enum Notice {
     ApprovalFailed {
         title: String,
         reason: String,
+        url: String,
     },
 }
 
@@ -154,6 +169,10 @@ impl Notice {
             Self::AccountDeactivated => "account_deactivated",
             Self::SeatLimitReached { .. } => "seat_limit_reached",
             Self::LockedOut => "locked_out",
+            Self::SecondFactorOn { .. } => "second_factor_on",
+            Self::SecondFactorOff { .. } => "second_factor_off",
+            Self::SecondFactorsReset => "second_factors_reset",
+            Self::PhoneChanged { .. } => "phone_changed",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::ApprovalReminder { .. } => "approval_reminder",
             Self::ApprovalEscalated { .. } => "approval_escalated",
@@ -170,7 +189,8 @@ impl Notice {
             | Self::ApprovalRequested { url, .. }
             | Self::ApprovalReminder { url, .. }
             | Self::ApprovalEscalated { url, .. }
-            | Self::ApprovalDecided { url, .. } => Some(url),
+            | Self::ApprovalDecided { url, .. }
+            | Self::ApprovalFailed { url, .. } => Some(url),
             _ => None,
         }
     }
@@ -290,6 +310,10 @@ async fn deliver(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
         provider: None,
         recipient: to.address,
         content: &content,
+        expires_at: match notice {
+            Notice::Otp { minutes, .. } => delivery::minutes_from_now(tx, *minutes),
+            _ => None,
+        },
     };
     delivery::enqueue(tx, &new).await?;
     Ok(id)

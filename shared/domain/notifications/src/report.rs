@@ -7,11 +7,16 @@
 use db::Tx;
 use jiff::Timestamp;
 use kernel::Result;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock(key) FROM (
         SELECT DISTINCT hashtextextended(concat_ws('/', 'delivery', $1::uuid, $2::text, id), 0) AS key
         FROM unnest($3::text[]) AS id ORDER BY key) ordered";
+
+/// An erasure waits here, or is waited for.
+const HOLD: &str = "SELECT id, recipient_sealed = '' AND provider_message_id IS NULL FROM messages_outbox
+    WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY id FOR UPDATE";
 
 const INSERT: &str = "INSERT INTO delivery_reports
     (tenant_id, provider, provider_message_id, status, occurred_at, error_code, error_title, created_at)
@@ -86,6 +91,15 @@ pub struct Report {
     pub delivery_id: Option<Uuid>,
 }
 
+/// What became of a batch of reports.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// The deliveries that they were about.
+    pub settled: Vec<Uuid>,
+    /// Providers' ids of messages whose person was erased meanwhile. Nothing is kept of them here.
+    pub erased: Vec<String>,
+}
+
 /// Takes the messages of these provider ids for this transaction.
 pub async fn lock(tx: &Tx, provider: &str, provider_message_ids: &[&str]) -> Result<()> {
     tx.query(LOCK, &[&tx.tenant().0, &provider, &provider_message_ids])
@@ -93,9 +107,40 @@ pub async fn lock(tx: &Tx, provider: &str, provider_message_ids: &[&str]) -> Res
         .map(drop)
 }
 
-/// Keeps reports and brings the deliveries they are about up to date. Returns the ids of those
-/// deliveries; a report of an unknown message waits for [`settle`].
-pub async fn receive(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Vec<Uuid>> {
+/// Keeps reports and brings the deliveries they are about up to date. A report of an unknown message
+/// waits for [`settle`]; one of a person who was erased is dropped, for the provider's id gives their
+/// number away.
+pub async fn receive(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Received> {
+    let names: Vec<&str> = reports
+        .iter()
+        .map(|report| report.provider_message_id.as_str())
+        .collect();
+    lock(tx, provider, &names).await?;
+    let erased = erased(tx, reports).await?;
+    let is_erased = |report: &&Report| report.delivery_id.is_some_and(|id| erased.contains(&id));
+    let (gone, kept): (Vec<&Report>, Vec<&Report>) = reports.iter().partition(is_erased);
+    Ok(Received {
+        settled: keep(tx, provider, &kept).await?,
+        erased: gone
+            .iter()
+            .map(|report| report.provider_message_id.clone())
+            .collect(),
+    })
+}
+
+/// The deliveries among those that the reports name whose person was erased. All that they name are
+/// held until the transaction ends.
+async fn erased(tx: &Tx, reports: &[Report]) -> Result<HashSet<Uuid>> {
+    let named: Vec<Uuid> = reports.iter().filter_map(|report| report.delivery_id).collect();
+    if named.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = tx.query(HOLD, &[&tx.tenant().0, &named]).await?;
+    let erased = rows.iter().filter(|row| row.get(1));
+    Ok(erased.map(|row| row.get(0)).collect())
+}
+
+async fn keep(tx: &Tx, provider: &str, reports: &[&Report]) -> Result<Vec<Uuid>> {
     let ids: Vec<&str> = reports
         .iter()
         .map(|report| report.provider_message_id.as_str())
@@ -113,10 +158,7 @@ pub async fn receive(tx: &Tx, provider: &str, reports: &[Report]) -> Result<Vec<
         .iter()
         .filter_map(|report| Some((report.delivery_id?, report.provider_message_id.as_str())));
     let (delivery_ids, delivery_names): (Vec<Uuid>, Vec<&str>) = named.unzip();
-    let tenant = tx.tenant().0;
-
-    lock(tx, provider, &ids).await?;
-    let now = tx.clock().now();
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
     tx.execute(
         INSERT,
         &[&tenant, &provider, &ids, &statuses, &times, &codes, &titles, &now],

@@ -121,6 +121,28 @@ impl LockOuts {
         Ok(())
     }
 
+    /// Takes back the one try of a check that succeeded, where that says nothing of the tries before:
+    /// they stay counted.
+    pub async fn take_back(&self, rule: &LockOut, key: &Key) -> Result<()> {
+        let request = self.table.client.update_item().table_name(&self.table.name);
+        let request = request
+            .key("pk", pk(rule, key))
+            .key("sk", text("tries"))
+            .update_expression("SET tries = tries - :one")
+            .condition_expression("tries > :none AND valid_until > :now")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":none", number(0))
+            .expression_attribute_values(":now", number(self.clock.now().as_millisecond()));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // Its time is over, or it was cleared meanwhile.
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                Ok(())
+            }
+            Err(error) => Err(from_sdk("dynamodb.UpdateItem", &error)),
+        }
+    }
+
     /// Writes `next` if the count is still what was seen, else gives what is there. Nothing seen
     /// stands for no count or one whose time is over.
     async fn replace(

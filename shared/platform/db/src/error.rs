@@ -1,9 +1,9 @@
 //! What Postgres says, in our words.
 
 use kernel::{Code, Error};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::error::Error as _;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// Maps a database error. Errors that a request can cause (a foreign key to a record that is not
 /// there, a key that is taken) become 4xx where the domain did not catch them first; a server that
@@ -14,8 +14,33 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
     let Some(said) = error.as_db_error() else {
         return Error::unavailable(Described::of(&error));
     };
+    if let Some(ours) = raised_by_us(said) {
+        return ours;
+    }
     let described = Described::of(&error);
-    match said.code().code() {
+    match *said.code() {
+        SqlState::UNIQUE_VIOLATION => {
+            Error::new(Code::Conflict, "A record with these values is already there.").with_source(described)
+        }
+        SqlState::FOREIGN_KEY_VIOLATION => Error::not_found().with_source(described),
+        SqlState::UNTRANSLATABLE_CHARACTER | SqlState::CHARACTER_NOT_IN_REPERTOIRE => {
+            Error::invalid_request("A text holds a character that can't be stored.").with_source(described)
+        }
+        SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::LOCK_NOT_AVAILABLE
+        | SqlState::QUERY_CANCELED
+        | SqlState::TOO_MANY_CONNECTIONS
+        | SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::CANNOT_CONNECT_NOW => Error::unavailable(described),
+        _ => Error::internal(described),
+    }
+}
+
+/// What our own functions and triggers refuse, by the codes that the migrations give it.
+fn raised_by_us(said: &DbError) -> Option<Error> {
+    Some(match said.code().code() {
         "M3401" => Error::unauthenticated(),
         "M3402" => Error::new(
             Code::Forbidden,
@@ -35,6 +60,11 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             "Your company asks for a verified phone: verify yours at /v1/auth/phone/verify/start first.",
         ),
         "M3407" => Error::new(Code::PlanRequired, "Your plan does not include this."),
+        "M3408" => Error::new(
+            Code::PlanRequired,
+            "Your company's subscription is past due; until it is settled only administration and exports work.",
+        )
+        .with_details(json!({ "reason": "past_due" })),
         "M3409" => Error::new(
             Code::Conflict,
             "A company keeps at least one active super admin; make another one first.",
@@ -42,7 +72,16 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
         "M3410" => Error::new(Code::Conflict, "The role tree would have a cycle."),
         "M3411" => Error::new(Code::LimitReached, "A role tree holds at most 500 edges.")
             .with_details(json!({ "key": "roles.hierarchy", "limit": 500 })),
-        "M3L01" => limit_reached(said.detail()),
+        "M3412" => Error::new(
+            Code::Conflict,
+            "Approvals wait for it, or will: name another approver in the policies and have the requests decided first.",
+        )
+        .with_details(our_details(said.detail())),
+        "M3L01" => Error::new(
+            Code::LimitReached,
+            "Your plan's limit is reached; remove something, or have the limit raised.",
+        )
+        .with_details(our_details(said.detail())),
         "M3I02" => Error::new(
             Code::Conflict,
             "A request with this Idempotency-Key is being answered; try again in a moment.",
@@ -53,39 +92,15 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
             "reused",
             "This Idempotency-Key was used for a different request; use a new one.",
         ),
-        _ => match *said.code() {
-            SqlState::UNIQUE_VIOLATION => {
-                Error::new(Code::Conflict, "A record with these values is already there.")
-                    .with_source(described)
-            }
-            SqlState::FOREIGN_KEY_VIOLATION => Error::not_found().with_source(described),
-            SqlState::UNTRANSLATABLE_CHARACTER | SqlState::CHARACTER_NOT_IN_REPERTOIRE => {
-                Error::invalid_request("A text holds a character that can't be stored.")
-                    .with_source(described)
-            }
-            SqlState::T_R_SERIALIZATION_FAILURE
-            | SqlState::T_R_DEADLOCK_DETECTED
-            | SqlState::LOCK_NOT_AVAILABLE
-            | SqlState::QUERY_CANCELED
-            | SqlState::TOO_MANY_CONNECTIONS
-            | SqlState::ADMIN_SHUTDOWN
-            | SqlState::CRASH_SHUTDOWN
-            | SqlState::CANNOT_CONNECT_NOW => Error::unavailable(described),
-            _ => Error::internal(described),
-        },
-    }
+        _ => return None,
+    })
 }
 
-/// The one error whose detail is ours and not Postgres': `{"key", "limit", "used"}`.
-fn limit_reached(detail: Option<&str>) -> Error {
-    let reached = Error::new(
-        Code::LimitReached,
-        "Your plan's limit is reached; remove something, or have the limit raised.",
-    );
-    match detail.and_then(|detail| serde_json::from_str(detail).ok()) {
-        Some(details) => reached.with_details(details),
-        None => reached,
-    }
+/// The detail of an error that we raise with one, which is ours and not Postgres': a JSON object.
+fn our_details(detail: Option<&str>) -> Value {
+    detail
+        .and_then(|detail| serde_json::from_str(detail).ok())
+        .unwrap_or_else(|| json!({}))
 }
 
 /// An earlier statement of the transaction failed.

@@ -483,7 +483,7 @@ fn with_missing(error: Error, permission: Option<&str>, feature: Option<&str>) -
         (kernel::Code::Forbidden, Some(permission), _) => {
             error.with_details(serde_json::json!({ "permission": permission }))
         }
-        (kernel::Code::PlanRequired, _, Some(feature)) => {
+        (kernel::Code::PlanRequired, _, Some(feature)) if error.details().is_none() => {
             error.with_details(serde_json::json!({ "feature": feature }))
         }
         _ => error,

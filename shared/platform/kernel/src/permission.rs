@@ -47,6 +47,8 @@ permissions! {
     MessagingAccountsManage = "messaging.accounts.manage",
     MessagingRead = "messaging.read",
     MessagingSend = "messaging.send",
+    NotifySendTest = "notify.send.test",
+    NotifyTemplatesManage = "notify.templates.manage",
     PhoneVerifyConfirm = "phone.verify.confirm",
     PhoneVerifyStart = "phone.verify.start",
     PlanView = "plan.view",
@@ -81,6 +83,59 @@ impl Permission {
         Self::SessionRevokeSelf,
         Self::TwoFaManageSelf,
     ];
+
+    /// Whether it needs a verified e-mail address (S1.6): what changes who may do what, takes data out
+    /// of the system, or writes in the company's name. Connecting a messaging account is not among
+    /// them: a new company does that first.
+    #[must_use]
+    pub const fn is_privileged(self) -> bool {
+        matches!(
+            self,
+            Self::ApiKeysManage
+                | Self::ApprovalsPoliciesManage
+                | Self::AuditExport
+                | Self::EntitlementsOverridesManage
+                | Self::GdprManage
+                | Self::GroupsManage
+                | Self::GroupsMembersManage
+                | Self::NotifySendTest
+                | Self::NotifyTemplatesManage
+                | Self::RoleAssign
+                | Self::RolesHierarchyManage
+                | Self::RolesManage
+                | Self::SessionRevokeTenant
+                | Self::TwoFaManageTenant
+                | Self::UserDeactivate
+                | Self::UserDelete
+                | Self::UserForceLogout
+                | Self::UserInvite
+                | Self::UserManage
+                | Self::UserReinstate
+                | Self::UserSuspend
+                | Self::UserUpdate
+        )
+    }
+
+    /// Whether a company that did not pay, and is out of grace, keeps it: all but the work with
+    /// customers. Administration, export and billing stay, and what guards log-ins.
+    #[must_use]
+    pub const fn is_kept_past_due(self) -> bool {
+        !matches!(
+            self,
+            Self::ApprovalsDecide
+                | Self::ApprovalsPoliciesManage
+                | Self::ApprovalsRequestsRead
+                | Self::ContactRead
+                | Self::ContactCreate
+                | Self::ContactUpdate
+                | Self::ContactDelete
+                | Self::MessagingAccountsManage
+                | Self::MessagingRead
+                | Self::MessagingSend
+                | Self::NotifySendTest
+                | Self::NotifyTemplatesManage
+        )
+    }
 
     /// The finer permissions that come with this one: a role or key that is given it is given them.
     #[must_use]

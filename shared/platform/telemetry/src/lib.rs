@@ -165,7 +165,10 @@ mod tests {
             "Function": "contacts", "Latency": 12.5, "status": 200,
         });
         assert_eq!(line, expected);
-        let detailed = Metrics::of("contacts").dimension("Code", "OK").count("Sends").line(&clock);
+        let detailed = Metrics::of("contacts")
+            .dimension("Code", "OK")
+            .count("Sends")
+            .line(&clock);
         let sets = &detailed["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
         assert_eq!(*sets, json!([["Function"], ["Function", "Code"]]));
     }

@@ -1,6 +1,5 @@
 //! What handlers answer with, apart from [`crate::Json`].
 
-use crate::openapi::IF_MATCH_PARAMETER;
 use crate::{Json, Result};
 use aide::openapi::{Operation, ReferenceOr, Response as ApiResponse};
 use aide::{OperationInput, OperationOutput, generate::GenContext};
@@ -130,7 +129,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 impl OperationInput for IfMatch {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
         operation.parameters.push(ReferenceOr::Reference {
-            reference: IF_MATCH_PARAMETER.to_owned(),
+            reference: "#/components/parameters/IfMatch".to_owned(),
             summary: None,
             description: None,
         });

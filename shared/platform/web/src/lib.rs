@@ -5,6 +5,7 @@
 mod answer;
 mod auth;
 mod extract;
+#[cfg(feature = "describe")]
 mod openapi;
 mod operator;
 mod problem;
@@ -15,6 +16,7 @@ mod serve;
 pub use answer::{Accepted, Created, Either, IfMatch, NoContent, Record, Text, etag};
 pub use auth::{Auth, Claims, TokenVerifier};
 pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
+#[cfg(feature = "describe")]
 pub use openapi::{Document, document};
 pub use operator::Operator;
 pub use problem::{Problem, Result};

@@ -8,9 +8,6 @@ use aide::transform::TransformOperation;
 use axum::extract::FromRef;
 use serde_json::{Value, json};
 
-/// Where [`header_parameters`] puts `If-Match`.
-pub(crate) const IF_MATCH_PARAMETER: &str = "#/components/parameters/IfMatch";
-
 /// The document being put together, function by function.
 pub struct Document(Value);
 
@@ -93,10 +90,10 @@ impl Document {
         for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
             for (method, operation) in operations.as_object_mut().into_iter().flatten() {
                 complete(method, operation, &describe);
-            }
-            if path.starts_with("/v1/webhooks/") {
-                operations["servers"] = json!([{ "url": "{webhooks_url}", "variables": { "webhooks_url": { "default": "/" } },
-                    "description": "The webhooks' own address, a function URL." }]);
+                if path.starts_with("/v1/webhooks/") {
+                    operation["servers"] =
+                        json!([{ "url": "/", "description": "The webhooks' own address, a function URL." }]);
+                }
             }
         }
         document

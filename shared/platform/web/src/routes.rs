@@ -1,9 +1,10 @@
 //! The table of a function's endpoints: method, path, who may call, and the handler.
 
+#[cfg(feature = "describe")]
 use crate::openapi::Described;
 use crate::serve::{self, Web};
-use aide::axum::ApiRouter;
-use aide::axum::routing as documented;
+#[cfg(feature = "describe")]
+use aide::axum::{ApiRouter, routing as documented};
 use aide::operation::OperationHandler;
 use aide::{OperationInput, OperationOutput};
 use axum::extract::FromRef;
@@ -71,6 +72,7 @@ pub struct Endpoint {
     pub handler: &'static str,
 }
 
+#[cfg(feature = "describe")]
 type Describe<S> = Box<dyn FnOnce(ApiRouter<S>) -> ApiRouter<S>>;
 
 /// A function's endpoints.
@@ -78,6 +80,7 @@ pub struct Routes<S> {
     function: &'static str,
     router: Router<S>,
     endpoints: Vec<&'static Endpoint>,
+    #[cfg(feature = "describe")]
     described: Vec<Describe<S>>,
 }
 
@@ -93,10 +96,12 @@ macro_rules! method {
             T: 'static,
         {
             let endpoint = self.endpoint::<H>(Method::$filter, path, access.into());
-            let method_router = on(MethodFilter::$filter, handler.clone());
-            self.add(endpoint, method_router, Box::new(move |api: ApiRouter<S>| {
+            let table = self.add(endpoint, on(MethodFilter::$filter, handler.clone()));
+            #[cfg(feature = "describe")]
+            let table = table.describe(Box::new(move |api: ApiRouter<S>| {
                 api.api_route(path, documented::$describe(handler, |operation| Described::of(endpoint).apply(operation)))
-            }))
+            }));
+            table
         }
     };
 }
@@ -112,6 +117,7 @@ where
             function,
             router: Router::new(),
             endpoints: Vec::new(),
+            #[cfg(feature = "describe")]
             described: Vec::new(),
         }
     }
@@ -133,10 +139,12 @@ where
         serve::surround(self.function, self.router, state)
     }
 
+    #[cfg(feature = "describe")]
     pub(crate) fn function(&self) -> &'static str {
         self.function
     }
 
+    #[cfg(feature = "describe")]
     pub(crate) fn into_described(self) -> ApiRouter<S> {
         self.described
             .into_iter()
@@ -155,11 +163,16 @@ where
         }))
     }
 
-    fn add(mut self, endpoint: &'static Endpoint, handler: MethodRouter<S>, describe: Describe<S>) -> Self {
+    fn add(mut self, endpoint: &'static Endpoint, handler: MethodRouter<S>) -> Self {
         self.router = self
             .router
             .route(endpoint.path, handler.layer(Extension(endpoint)));
         self.endpoints.push(endpoint);
+        self
+    }
+
+    #[cfg(feature = "describe")]
+    fn describe(mut self, describe: Describe<S>) -> Self {
         self.described.push(describe);
         self
     }

@@ -50,7 +50,11 @@ pub(crate) async fn insert(
     let (payload, columns) = (facts.to_json(), Columns::of(tx, steps, facts, requester, now));
     let first = steps.first().map(|step| step.policy_id);
     let (action_code, object_type) = (command.action_code(), command.object_type());
-    let (object_id, object_key, title) = (command.object_id(), command.object_key(), command.title());
+    let (object_id, object_key, title) = (
+        command.object_id(tx.tenant()),
+        command.object_key(),
+        command.title(),
+    );
     let tenant = tx.tenant().0;
     let of_request: [&(dyn db::ToSql + Sync); 12] = [
         &tenant,

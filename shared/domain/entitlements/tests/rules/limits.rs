@@ -78,7 +78,7 @@ async fn what_is_counted_anyway_fills_the_limit_for_the_rest() {
 
 #[tokio::test]
 async fn a_monthly_limit_begins_anew_with_the_month() {
-    let company = Company::on_trial().await;
+    let company = Company::subscribed().await;
     company
         .set(Scope::Tenant, &[limit(Limit::SmsMonthlyCap, Some(1))])
         .await;
@@ -92,13 +92,6 @@ async fn a_monthly_limit_begins_anew_with_the_month() {
     assert_eq!(first.day(), 1);
     assert_eq!(first.last_of_month().tomorrow().unwrap(), next);
     let start = next.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
-    // The override came with the trial and would end with it.
-    company
-        .run(
-            "UPDATE tenant_subscription SET status = 'active' WHERE tenant_id = $1",
-            &[&company.tenant.0],
-        )
-        .await;
     let to_the_end = start.duration_since(company.clock().now());
     company
         .clock()

@@ -120,7 +120,7 @@ async fn a_company_without_a_subscription_has_the_free_plan() {
 
 #[tokio::test]
 async fn the_user_counts_before_the_largest_group_before_the_company_before_the_plan() {
-    let company = Company::on_trial().await;
+    let company = Company::subscribed().await;
     let (user, _) = company.user("staff").await;
     let (small, large) = (company.group(&[user]).await, company.group(&[user]).await);
     let whom = Whom::User(user);
@@ -135,7 +135,7 @@ async fn the_user_counts_before_the_largest_group_before_the_company_before_the_
             limit(Limit::DealsMax, value),
         ]
     };
-    assert_eq!(state().await, (true, Source::Trial, Some(500), Source::Trial));
+    assert_eq!(state().await, (true, Source::Plan, Some(50_000), Source::Plan));
     company.set(Scope::Tenant, &both(false, Some(1))).await;
     assert_eq!(state().await, (false, Source::Tenant, Some(1), Source::Tenant));
     company.set(Scope::Group(small), &both(false, Some(5))).await;
@@ -175,18 +175,75 @@ async fn the_user_counts_before_the_largest_group_before_the_company_before_the_
     );
 }
 
+/// The trial has the caps of `dev_free`, whoever's override would lift them.
+#[tokio::test]
+async fn on_trial_an_override_lowers_a_limit_and_never_lifts_it() {
+    let company = Company::on_trial().await;
+    let (user, _) = company.user("staff").await;
+    let group = company.group(&[user]).await;
+    let all = [Scope::Tenant, Scope::Group(group), Scope::User(user)];
+    let state = async |whom| {
+        let limit = company.limit(whom, Limit::DealsMax).await;
+        (limit.limit_value, limit.source)
+    };
+    for (scope, source) in all.into_iter().zip([Source::Tenant, Source::Group, Source::User]) {
+        let whom = match scope {
+            Scope::Tenant => Whom::Company,
+            Scope::Group(_) | Scope::User(_) => Whom::User(user),
+        };
+        for (wanted, expected) in [
+            (None, (Some(500), Source::Trial)),
+            (Some(501), (Some(500), Source::Trial)),
+            (Some(500), (Some(500), source)),
+            (Some(7), (Some(7), source)),
+        ] {
+            company.set(scope, &[limit(Limit::DealsMax, wanted)]).await;
+            assert_eq!(state(whom).await, expected, "{scope:?} {wanted:?}");
+        }
+        company.set(scope, &[limit(Limit::DealsMax, None)]).await;
+    }
+    company
+        .set(
+            Scope::Tenant,
+            &[
+                limit(Limit::UsersMax, None),
+                limit(Limit::SmsMonthlyCap, Some(1_000)),
+                limit(Limit::DealsMax, Some(600)),
+            ],
+        )
+        .await;
+    for _ in 0..2 {
+        company.user("staff").await;
+    }
+    let fourth = company.try_user(testkit::unique(), "staff", "active").await;
+    assert_eq!(fourth.unwrap_err().code(), Code::LimitReached);
+    let sms = company.limit(Whom::Company, Limit::SmsMonthlyCap).await;
+    assert_eq!((sms.limit_value, sms.source), (Some(0), Source::Trial));
+    let text = company.write(async |tx| entitlements::consume(tx, Limit::SmsMonthlyCap, 1).await);
+    refused(text.await, Code::LimitReached);
+
+    // What it wished for counts once it is on the plan.
+    change(&company, "dev_pro", Status::Active).await;
+    assert_eq!(state(Whom::Company).await, (Some(600), Source::Tenant));
+    assert_eq!(state(Whom::User(user)).await, (None, Source::User));
+    company.user("staff").await;
+}
+
 #[tokio::test]
 async fn what_a_company_allowed_itself_on_trial_ends_with_the_trial() {
     let company = Company::on_trial().await;
     company
         .set(
             Scope::Tenant,
-            &[limit(Limit::UsersMax, None), feature(Feature::MapsEnabled, true)],
+            &[
+                limit(Limit::UsersMax, Some(2)),
+                feature(Feature::MapsEnabled, true),
+            ],
         )
         .await;
     assert_eq!(
         company.limit(Whom::Company, Limit::UsersMax).await.limit_value,
-        None
+        Some(2)
     );
     company.days_pass(14);
     assert_eq!(
@@ -194,6 +251,30 @@ async fn what_a_company_allowed_itself_on_trial_ends_with_the_trial() {
         Some(3)
     );
     assert!(!company.feature(Whom::Company, Feature::MapsEnabled).await.enabled);
+}
+
+/// Own SQL over shared tables is ours to give.
+#[tokio::test]
+async fn what_was_given_by_hand_stays_when_the_company_sets_its_own() {
+    let company = Company::subscribed().await;
+    let sql = async || {
+        company
+            .feature(Whom::Company, Feature::DashboardCustomSql)
+            .await
+            .enabled
+    };
+    assert!(!sql().await);
+    let give = "INSERT INTO entitlement_overrides (tenant_id, scope, scope_id, code, enabled, created_at, updated_at)
+        VALUES ($1, 'tenant', $1, 'dashboard.customSQL', true, now(), now())";
+    company.run(give, &[&company.tenant.0]).await;
+    assert!(sql().await);
+    let set = company
+        .set(Scope::Tenant, &[limit(Limit::DealsMax, Some(1))])
+        .await;
+    let codes: Vec<_> = set.overrides.iter().map(|one| one.code.as_str()).collect();
+    assert_eq!(codes, ["deals.max"], "what is listed can be set again as it is");
+    company.set(Scope::Tenant, &[]).await;
+    assert!(sql().await);
 }
 
 #[tokio::test]
@@ -283,6 +364,16 @@ async fn an_override_that_is_none_changes_nothing() {
         ),
         (
             odd("admin.entitlementsOverrides", Some(false), None, false),
+            "overrides[0].code",
+            "fixed",
+        ),
+        (
+            odd("dashboard.customSQL", Some(true), None, false),
+            "overrides[0].code",
+            "fixed",
+        ),
+        (
+            odd("dashboard.customSQL", Some(false), None, false),
             "overrides[0].code",
             "fixed",
         ),

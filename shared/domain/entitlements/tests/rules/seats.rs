@@ -1,6 +1,6 @@
 //! Seats, given and taken by the database at commit.
 
-use crate::support::{Company, limit};
+use crate::support::{Company, INVITE, limit};
 use entitlements::override_::Scope;
 use entitlements::seat::{self, Seats};
 use futures::future::join_all;
@@ -173,10 +173,15 @@ async fn two_changes_of_one_person_at_once_leave_the_seat_that_both_make() {
 
 #[tokio::test]
 async fn a_larger_company_has_room_at_once() {
-    let company = Company::on_trial().await;
+    let company = Company::subscribed().await;
+    company
+        .set(Scope::Tenant, &[limit(Limit::UsersMax, Some(3))])
+        .await;
     for _ in 0..3 {
         company.user("staff").await;
     }
+    let refused = company.try_user(testkit::unique(), "staff", "active").await;
+    assert_eq!(refused.unwrap_err().code(), Code::LimitReached);
     company
         .set(Scope::Tenant, &[limit(Limit::UsersMax, Some(4))])
         .await;
@@ -189,4 +194,89 @@ async fn a_larger_company_has_room_at_once() {
         .await;
     let now = seats(&company).await;
     assert_eq!((now.used, now.allowed, now.available), (4, Some(1), Some(0)));
+}
+
+#[tokio::test]
+async fn a_group_at_rest_costs_no_seat_and_needs_one_to_wake() {
+    let company = Company::on_trial().await;
+    let (first, _) = company.user("read_only").await;
+    let group = company.group(&[first]).await;
+    company.grant(group, "staff").await;
+    assert_eq!(seats(&company).await.used, 1);
+    let rest = "UPDATE groups SET is_active = $3 WHERE tenant_id = $1 AND id = $2";
+    let wake = async |active: bool| {
+        let params: [&(dyn db::ToSql + Sync); 3] = [&company.tenant.0, &group, &active];
+        company.try_run(rest, &params).await
+    };
+    wake(false).await.unwrap();
+    let now = seats(&company).await;
+    assert_eq!((now.used, now.without_seat), (0, 1));
+    assert_eq!(company.used(Limit::UsersMax).await, 0, "the meter agrees");
+    for _ in 0..3 {
+        company.user("staff").await;
+    }
+    assert_eq!(wake(true).await.unwrap_err().code(), Code::LimitReached);
+    // Who joins a group at rest gets nothing that takes a seat.
+    let (second, _) = company.user("read_only").await;
+    let join =
+        "INSERT INTO group_members (tenant_id, group_id, user_id, added_at) VALUES ($1, $2, $3, now())";
+    company.run(join, &[&company.tenant.0, &group, &second]).await;
+    assert_eq!(seats(&company).await.used, 3);
+}
+
+#[tokio::test]
+async fn resting_never_takes_a_seat() {
+    let company = Company::on_trial().await;
+    for _ in 0..3 {
+        company.user("staff").await;
+    }
+    // Somebody who only looks, and by the group alone.
+    let (reader, _) = company.user("read_only").await;
+    let group = company.group(&[reader]).await;
+    company.grant(group, "read_only").await;
+    let own = "DELETE FROM user_roles WHERE tenant_id = $1 AND user_id = $2";
+    company.run(own, &[&company.tenant.0, &reader]).await;
+    let rest = "UPDATE groups SET is_active = false WHERE tenant_id = $1 AND id = $2";
+    company.run(rest, &[&company.tenant.0, &group]).await;
+    assert_eq!(seats(&company).await.used, 3);
+}
+
+/// Time alone frees nothing; the sweep does, and only of those whose invitation is over.
+#[tokio::test]
+async fn an_invitation_takes_a_seat_while_it_can_be_accepted() {
+    let company = Company::on_trial().await;
+    company.user("staff").await;
+    let (late, waiting) = (testkit::unique(), testkit::unique());
+    for user in [late, waiting] {
+        company.try_user(user, "staff", "invited").await.unwrap();
+    }
+    let over = "UPDATE invites SET expires_at = now() WHERE tenant_id = $1 AND user_id = $2";
+    company.run(over, &[&company.tenant.0, &late]).await;
+    assert_eq!(seats(&company).await.used, 3);
+    let sweep = async || {
+        let released = company.test.db.write(&company.caller, async |tx| {
+            seat::release_expired(&tx, &[late, waiting]).await
+        });
+        released.await.unwrap()
+    };
+    assert_eq!(sweep().await, 1);
+    assert_eq!(sweep().await, 0);
+    let now = seats(&company).await;
+    assert_eq!((now.used, now.pending_invites, now.without_seat), (2, 1, 1));
+    assert_eq!(company.used(Limit::UsersMax).await, 2, "the meter agrees");
+    assert_eq!(company.told("user.inviteExpired").await.0.len(), 1);
+
+    // A new invitation takes the seat again, when there is one.
+    let (third, _) = company.user("staff").await;
+    let invite = async || {
+        let params: [&(dyn db::ToSql + Sync); 3] = [&company.tenant.0, &testkit::unique(), &late];
+        company.try_run(INVITE, &params).await
+    };
+    assert_eq!(invite().await.unwrap_err().code(), Code::LimitReached);
+    status(&company, third, "suspended").await.unwrap();
+    invite().await.unwrap();
+    assert_eq!(seats(&company).await.used, 3);
+    let revoke = "UPDATE invites SET revoked_at = now() WHERE tenant_id = $1 AND user_id = $2";
+    company.run(revoke, &[&company.tenant.0, &waiting]).await;
+    assert_eq!(seats(&company).await.used, 2, "nor does one that was taken back");
 }

@@ -15,6 +15,11 @@ pub struct Company {
     pub caller: Caller,
 }
 
+/// An invitation for a week.
+pub const INVITE: &str =
+    "INSERT INTO invites (tenant_id, id, user_id, purpose, token_hash, created_at, expires_at)
+    VALUES ($1, $2, $3, 'invite', uuid_send($2), now(), now() + interval '7 days')";
+
 impl Company {
     /// On trial since now, by a clock that stands still.
     pub async fn on_trial() -> Self {
@@ -25,6 +30,14 @@ impl Company {
         let (now, slug) = (company.test.db.clock().now(), format!("trial-{tenant}"));
         let insert = "INSERT INTO tenants (id, name, slug, created_at) VALUES ($1, 'Trial', $2, $3)";
         company.run(insert, &[&tenant.0, &slug, &now]).await;
+        company
+    }
+
+    /// On `dev_pro`, so that overrides may lift its limits.
+    pub async fn subscribed() -> Self {
+        let company = Self::on_trial().await;
+        let pay = "UPDATE tenant_subscription SET status = 'active' WHERE tenant_id = $1";
+        company.run(pay, &[&company.tenant.0]).await;
         company
     }
 
@@ -65,6 +78,7 @@ impl Company {
         (user, TestDb::user(self.tenant, user, session))
     }
 
+    /// An `invited` one has an invitation.
     pub async fn try_user(&self, user: Uuid, role: &str, status: &str) -> Result<()> {
         let email = format!("{user}@example.com");
         self.write(async |tx| {
@@ -73,6 +87,9 @@ impl Company {
                 &[&self.tenant.0, &user, &email, &status],
             )
             .await?;
+            if status == "invited" {
+                tx.execute(INVITE, &[&self.tenant.0, &tx.clock().id(), &user]).await?;
+            }
             tx.execute(
                 "INSERT INTO user_roles (tenant_id, user_id, role_id)
                  SELECT $1, $2, id FROM roles WHERE tenant_id IS NULL AND code = $3",
@@ -103,6 +120,13 @@ impl Company {
         .await
         .unwrap();
         id
+    }
+
+    /// A role that everybody in a group holds.
+    pub async fn grant(&self, group: Uuid, role: &str) {
+        let grant = "INSERT INTO group_roles (tenant_id, group_id, role_id, created_at)
+            SELECT $1, $2, id, now() FROM roles WHERE tenant_id IS NULL AND code = $3";
+        self.run(grant, &[&self.tenant.0, &group, &role]).await;
     }
 
     pub async fn set(&self, scope: Scope, overrides: &[SetOverride]) -> Overrides {

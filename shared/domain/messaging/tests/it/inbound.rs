@@ -229,7 +229,7 @@ async fn a_closed_conversation_opens_again_and_an_sms_has_no_window() {
     let now = world.now();
     world
         .write(async |tx| {
-            let current = conversation::find_for_update(&tx, conversation.id).await?;
+            let current = conversation::find_for_update(&tx, conversation.id, &close).await?;
             conversation::update(&tx, &close.apply(current, now)?).await
         })
         .await

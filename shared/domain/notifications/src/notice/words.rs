@@ -65,6 +65,7 @@ templates! {
     "verify_email" "reset_password" "password_changed" "invite" "invite_sent" "invites_sent" "invite_accepted"
     "otp" "code_sent"
     "account_suspended" "account_reactivated" "account_deactivated" "seat_limit_reached" "locked_out"
+    "second_factor_on" "second_factor_off" "second_factors_reset" "phone_changed"
     "approval_requested" "approval_reminder" "approval_escalated" "approval_decided" "approval_failed"
 }
 
@@ -184,6 +185,10 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         Notice::InvitesSent { count } => context! { count => *count },
         Notice::Otp { minutes, .. } => context! { code, minutes => *minutes },
         Notice::CodeSent { channel } => context! { channel => channel.as_str() },
+        Notice::SecondFactorOn { method } | Notice::SecondFactorOff { method } => {
+            context! { method => *method }
+        }
+        Notice::PhoneChanged { phone_masked } => context! { phone => typed(phone_masked) },
         Notice::SeatLimitReached { limit } => context! { limit => *limit },
         Notice::ApprovalRequested { title, .. }
         | Notice::ApprovalReminder { title, .. }
@@ -191,8 +196,8 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         Notice::ApprovalDecided { title, decision, .. } => {
             context! { url, title => typed(title), decision => typed(decision) }
         }
-        Notice::ApprovalFailed { title, reason } => {
-            context! { title => typed(title), reason => typed(reason) }
+        Notice::ApprovalFailed { title, reason, .. } => {
+            context! { url, title => typed(title), reason => typed(reason) }
         }
         Notice::VerifyEmail { .. }
         | Notice::ResetPassword { .. }
@@ -200,6 +205,7 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         | Notice::AccountSuspended
         | Notice::AccountReactivated
         | Notice::AccountDeactivated
+        | Notice::SecondFactorsReset
         | Notice::LockedOut => context! { url },
     }
 }

@@ -116,3 +116,35 @@ async fn counts_name_nobody() {
         "{items}"
     );
 }
+
+#[tokio::test]
+async fn a_try_that_is_taken_back_leaves_the_others_counted() {
+    let clock = clock();
+    let lock_outs = cloud().lock_outs(&table().await, clock.clone());
+    let key = Key::id("one");
+    // nothing to take back
+    lock_outs.take_back(&RULE, &key).await.unwrap();
+    for left in [4, 3, 2, 1] {
+        assert_eq!(
+            lock_outs.begin(&RULE, &key).await.unwrap(),
+            Attempt::Allowed { left }
+        );
+    }
+    for _ in 0..3 {
+        assert_eq!(
+            lock_outs.begin(&RULE, &key).await.unwrap(),
+            Attempt::Allowed { left: 0 }
+        );
+        lock_outs.take_back(&RULE, &key).await.unwrap();
+    }
+    lock_outs.begin(&RULE, &key).await.unwrap();
+    let locked = lock_outs.begin(&RULE, &key).await.unwrap();
+    assert!(matches!(locked, Attempt::Locked { .. }), "{locked:?}");
+    // what is over is not touched
+    clock.advance(SignedDuration::from_mins(10));
+    lock_outs.take_back(&RULE, &key).await.unwrap();
+    assert_eq!(
+        lock_outs.begin(&RULE, &key).await.unwrap(),
+        Attempt::Allowed { left: 4 }
+    );
+}

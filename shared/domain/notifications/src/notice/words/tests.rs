@@ -35,6 +35,12 @@ fn every() -> Vec<Notice> {
         Notice::AccountDeactivated,
         Notice::SeatLimitReached { limit: 7 },
         Notice::LockedOut,
+        Notice::SecondFactorOn { method: "totp" },
+        Notice::SecondFactorOff { method: "sms" },
+        Notice::SecondFactorsReset,
+        Notice::PhoneChanged {
+            phone_masked: text("+20********67"),
+        },
         Notice::ApprovalRequested {
             title: text("Discount"),
             url: text(URL),
@@ -55,6 +61,7 @@ fn every() -> Vec<Notice> {
         Notice::ApprovalFailed {
             title: text("Discount"),
             reason: text("The unit was sold."),
+            url: text(URL),
         },
     ]
 }
@@ -188,6 +195,26 @@ fn a_locale_without_templates_is_english() {
     ] {
         assert_eq!(Language::of(locale), language, "{locale}");
     }
+}
+
+#[test]
+fn a_second_factor_is_called_by_its_name_and_a_phone_by_its_last_digits() {
+    for (method, said) in [
+        ("totp", "authenticator app"),
+        ("sms", "by SMS"),
+        ("whatsapp", "by WhatsApp"),
+    ] {
+        for notice in [
+            Notice::SecondFactorOn { method },
+            Notice::SecondFactorOff { method },
+        ] {
+            let text = english(&notice).text();
+            assert!(text.contains(said), "{text}");
+        }
+    }
+    let phone_masked = "+20********67".to_owned();
+    let words = english(&Notice::PhoneChanged { phone_masked });
+    assert!(words.text().contains("+20********67") && words.inbox.contains("+20********67"));
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! How often an address may follow links. When `DynamoDB` is away they are followed all the same: a
+//! token of 256 random bits is not guessed.
+
+use cloud::{Key, RateLimit, RateLimiter};
+use kernel::{Code, Error, Origin, Result, Sealer};
+use std::time::Duration;
+use web::Quota;
+
+/// What one address may follow. The auth function counts under the same name, so that who tries links
+/// has one budget for both.
+pub const LIMIT: RateLimit = RateLimit {
+    name: "link-ip",
+    capacity: 300,
+    per: Duration::from_mins(10),
+};
+
+/// On a developer's machine everybody has one address.
+const LOCAL_FACTOR: u32 = 100;
+
+/// What one address may follow in this environment.
+pub(crate) fn limit_of(environment: &str) -> RateLimit {
+    let factor = if environment == "local" { LOCAL_FACTOR } else { 1 };
+    RateLimit {
+        capacity: LIMIT.capacity * factor,
+        ..LIMIT
+    }
+}
+
+/// Counts the links that an address follows.
+#[derive(Clone)]
+pub struct Links {
+    limiter: RateLimiter,
+    limit: RateLimit,
+    sealer: Sealer,
+}
+
+impl Links {
+    /// `sealer` keys the hashes of addresses.
+    #[must_use]
+    pub fn new(limiter: RateLimiter, limit: RateLimit, sealer: Sealer) -> Self {
+        Self {
+            limiter,
+            limit,
+            sealer,
+        }
+    }
+
+    pub(crate) async fn follow(&self, origin: &Origin, quota: &Quota) -> Result<()> {
+        // The gateway always tells the address.
+        let Some(ip) = &origin.ip else { return Ok(()) };
+        let taken = self
+            .limiter
+            .take(&self.limit, &Key::personal(&self.sealer, ip))
+            .await;
+        let decision = match taken {
+            Ok(decision) => decision,
+            Err(error) => {
+                tracing::warn!(
+                    cause = telemetry::chain(&error),
+                    limit = self.limit.name,
+                    "going on without a rate limit"
+                );
+                return Ok(());
+            }
+        };
+        quota.note(decision.limit, decision.remaining, decision.reset_after);
+        if decision.allowed {
+            return Ok(());
+        }
+        // Rounded up, so that coming back at that second is late enough.
+        let wait = Duration::from_secs(decision.reset_after.as_secs() + 1);
+        Err(Error::new(Code::RateLimited, "Too many attempts; try again later.").with_retry_after(wait))
+    }
+}

@@ -1,0 +1,98 @@
+//! What people were told is forgotten after 90 days.
+
+use crate::messaging::stack::{Stack, task};
+use crate::support::World;
+use notifications::notice::{Channel, Notice, To};
+use testkit::TestDb;
+use uuid::Uuid;
+
+/// Moves rows so many days back, whose times are in their ids.
+async fn age(world: &World, table: &str, ids: &[Uuid], days: i32) {
+    let sql = format!(
+        "UPDATE {table} SET created_at = created_at - make_interval(days => $3),
+            id = overlay(id::text PLACING substr(app.first_id_of(created_at - make_interval(days => $3))::text, 1, 13) FROM 1 FOR 13)::uuid
+         WHERE tenant_id = $1 AND id = ANY ($2)"
+    );
+    let admin = world.admin_sql().await;
+    let aged = admin.execute(&sql, &[&world.tenant.0, &ids, &days]).await;
+    assert_eq!(usize::try_from(aged.unwrap()).unwrap(), ids.len());
+}
+
+/// A notice in an inbox and by mail, which was sent unless it waits; their ids.
+async fn told(world: &World, user: Uuid, is_sent: bool) -> (Uuid, Uuid) {
+    let caller = TestDb::system(world.tenant);
+    let sent = world.test.db.write(&caller, async |tx| {
+        let to = |channel, address| To {
+            user_id: Some(user),
+            channel,
+            address,
+            locale: "en",
+        };
+        let (inbox, mail) = (to(Channel::Inbox, ""), to(Channel::Email, "a@example.com"));
+        let inbox = notifications::notice::send(&tx, &inbox, &Notice::PasswordChanged).await?;
+        let mail = notifications::notice::send(&tx, &mail, &Notice::PasswordChanged).await?;
+        if is_sent {
+            let sent = "UPDATE messages_outbox SET status = 'sent', sent_at = now() WHERE tenant_id = $1 AND id = $2";
+            tx.execute(sent, &[&tx.tenant().0, &mail]).await?;
+        }
+        Ok((inbox, mail))
+    });
+    sent.await.unwrap()
+}
+
+async fn number(world: &World, sql: &str) -> i64 {
+    let admin = world.admin_sql().await;
+    admin.query_one(sql, &[&world.tenant.0]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn what_people_were_told_is_forgotten_after_90_days() {
+    let stack = Stack::alone().await;
+    let other = World {
+        tenant: stack.world.test.tenant().await,
+        ..super::erasure::own(&stack.world)
+    };
+    let admin = stack.world.admin_sql().await;
+    admin
+        .query(
+            "SELECT app.maintain_partitions(now() - interval '3 months', 3)",
+            &[],
+        )
+        .await
+        .unwrap();
+    for world in [&stack.world, &other] {
+        let user = world.user("staff").await.user_id;
+        let (old, young, waiting) = (
+            told(world, user, true).await,
+            told(world, user, true).await,
+            told(world, user, false).await,
+        );
+        age(world, "inbox_messages", &[old.0, waiting.0], 91).await;
+        age(world, "messages_outbox", &[old.1, waiting.1], 91).await;
+        age(world, "inbox_messages", &[young.0], 89).await;
+        age(world, "messages_outbox", &[young.1], 89).await;
+        // More than one batch.
+        let many = "INSERT INTO inbox_messages (tenant_id, id, user_id, kind, title_sealed, body_sealed, created_at)
+            SELECT $1, overlay(gen_random_uuid()::text PLACING substr(app.first_id_of(now() - interval '100 days')::text, 1, 13) FROM 1 FOR 13)::uuid,
+                   $2, 'password_changed', 'x', 'x', now() - interval '100 days' FROM generate_series(1, 1200)";
+        admin.execute(many, &[&world.tenant.0, &user]).await.unwrap();
+    }
+    stack.scheduler.handle(task("daily")).await.unwrap();
+    for world in [&stack.world, &other] {
+        let inbox = "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1";
+        assert_eq!(number(world, inbox).await, 1, "the young one");
+        let rows = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1";
+        assert_eq!(number(world, rows).await, 3, "deliveries are still counted");
+        let known = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND recipient_sealed <> ''";
+        assert_eq!(
+            number(world, known).await,
+            2,
+            "the young one, and the one that waits"
+        );
+        let waits = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND status = 'queued' AND content_sealed IS NOT NULL";
+        assert_eq!(number(world, waits).await, 1);
+        let said = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND recipient_sealed = '' AND content_sealed IS NOT NULL";
+        assert_eq!(number(world, said).await, 0);
+    }
+    stack.scheduler.handle(task("daily")).await.unwrap();
+}
