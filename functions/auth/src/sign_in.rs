@@ -39,7 +39,7 @@ pub(crate) async fn sign_in<const STATUS: u16>(
 }
 
 fn second_factor_required(challenge: &ChallengeToken, methods: &[String]) -> Error {
-    let message = "This was right; complete the login at /v1/auth/login/2fa.";
+    let message = "One step is left: complete the login at /v1/auth/login/2fa.";
     Error::new(Code::AuthTwoFactorRequired, message).with_details(json!({
         "challenge_token": challenge.expose(),
         "methods": methods,

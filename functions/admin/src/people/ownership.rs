@@ -1,6 +1,6 @@
 //! What of the company's records is a user's, and giving it to another.
 
-use contacts::contact;
+use contacts::owner;
 use db::Tx;
 use identity::lifecycle::Target;
 use identity::member::Status;
@@ -21,7 +21,7 @@ pub(crate) async fn hand_over(tx: &Tx, from: &Target, to: &Target) -> Result<Val
         return Err(Error::field("reassign_to", "inactive", "Name an active user."));
     }
     let (contacts, conversations) = futures::try_join!(
-        contact::reassign(tx, from.id, to.id),
+        owner::reassign(tx, from.id, to.id),
         conversation::reassign(tx, from.id, to.id)
     )?;
     Ok(json!({ "reassigned_to": to.id, "contacts": contacts, "conversations": conversations }))
@@ -31,7 +31,7 @@ pub(crate) async fn hand_over(tx: &Tx, from: &Target, to: &Target) -> Result<Val
 /// 409 with the counts while there is anything.
 pub(crate) async fn refuse_any(tx: &Tx, user_id: Uuid) -> Result<Value> {
     let (contacts, conversations) = futures::try_join!(
-        contact::owned_by(tx, user_id),
+        owner::owned_by(tx, user_id),
         conversation::assigned_to(tx, user_id)
     )?;
     if contacts + conversations > 0 {

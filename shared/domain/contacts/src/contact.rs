@@ -1,14 +1,19 @@
-//! The contact: what it is, how one is parsed, and its SQL.
+//! The contact: what it is, and its SQL. What clients send of it is in `body`, a page of them in `list`.
 
-use crate::channel::{self, Address, Channel, CreateChannel, NewChannel};
+mod body;
+mod list;
+
+pub use body::{CreateContact, NewContact, UpdateContact};
+pub use list::{ContactFilter, SORTS, list};
+
+use crate::channel::{self, Address, Channel, NewChannel};
 use crate::lifecycle::{LifecycleStage, Source};
 use crate::owner;
 use audit::event;
-use db::{Row, Sql, Tx};
+use db::{Row, Tx};
 use futures::future::try_join3;
 use jiff::Timestamp;
-use kernel::page::{Key, KeyType, Sort};
-use kernel::{Code, Email, Error, Limit, Page, PageRequest, Patch, Phone, Result, Validator, text};
+use kernel::{Code, Error, Limit, Phone, Result, text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,81 +33,6 @@ pub struct Contact {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
-
-/// The body that creates a contact.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateContact {
-    #[schemars(length(min = 1, max = 100))]
-    pub first_name: String,
-    #[schemars(length(max = 100))]
-    pub last_name: Option<String>,
-    #[schemars(length(max = 100))]
-    pub job_title: Option<String>,
-    #[serde(default)]
-    pub lifecycle_stage: LifecycleStage,
-    /// An active user of the company.
-    pub owner_user_id: Option<Uuid>,
-    #[serde(default)]
-    pub channels: Vec<CreateChannel>,
-}
-
-/// The body that changes a contact: what is absent stays, what is null goes.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpdateContact {
-    #[schemars(length(min = 1, max = 100))]
-    pub first_name: Option<String>,
-    #[serde(default)]
-    pub last_name: Patch<String>,
-    #[serde(default)]
-    pub job_title: Patch<String>,
-    pub lifecycle_stage: Option<LifecycleStage>,
-    /// An active user of the company; null for nobody.
-    #[serde(default)]
-    pub owner_user_id: Patch<Uuid>,
-}
-
-/// The filters of the list.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-pub struct ContactFilter {
-    #[serde(alias = "owner")]
-    pub owner_user_id: Option<Uuid>,
-    #[serde(alias = "lifecycle")]
-    pub lifecycle_stage: Option<LifecycleStage>,
-    /// Words that a name starts with; all of them, in any order, also in other Arabic spellings.
-    pub search: Option<String>,
-    /// A phone or WhatsApp number in E.164.
-    pub phone: Option<String>,
-    /// An e-mail address.
-    pub email: Option<String>,
-}
-
-/// A checked contact that is not stored yet.
-#[derive(Clone, Debug)]
-pub struct NewContact {
-    first_name: String,
-    last_name: Option<String>,
-    job_title: Option<String>,
-    lifecycle_stage: LifecycleStage,
-    source: Source,
-    owner_user_id: Option<Uuid>,
-    channels: Vec<NewChannel>,
-}
-
-/// What the list can be sorted by.
-pub static SORTS: &[Sort] = &[
-    Sort {
-        name: "created_at",
-        column: "c.created_at",
-        key: KeyType::Timestamp,
-    },
-    Sort {
-        name: "name",
-        column: "c.name_norm",
-        key: KeyType::Text,
-    },
-];
 
 macro_rules! select {
     ($rest:literal) => {
@@ -154,6 +84,7 @@ const REPLACE_NAMES: &str = "WITH gone AS (
      INSERT INTO contact_names (tenant_id, word, contact_id) SELECT $1, word, $2 FROM unnest($3::text[]) AS word
      ON CONFLICT DO NOTHING";
 
+const WAIT_FOR_ADDRESS: &str = "SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))";
 const ARCHIVE: &str = "WITH freed AS (
          UPDATE contact_channels SET claims_value = false WHERE tenant_id = $1 AND contact_id = $2 AND claims_value
      )
@@ -280,78 +211,6 @@ pub async fn find_for_update(tx: &Tx, id: Uuid, change: &UpdateContact) -> Resul
     owner::check(&change.owner_user_id, contact.owner_user_id, held).map(|()| contact)
 }
 
-/// One page of the company's contacts.
-///
-/// # Errors
-/// 422 for a phone or e-mail filter that is none.
-pub async fn list(tx: &Tx, filter: &ContactFilter, page: &PageRequest) -> Result<Page<Contact>> {
-    let mut sql = Sql::list(tx, LIST, "c");
-    sql.only("c.archived_at IS NULL");
-    sql.filter_opt("c.owner_user_id = $", filter.owner_user_id);
-    sql.filter_opt(
-        "c.lifecycle_stage = $",
-        filter.lifecycle_stage.map(LifecycleStage::as_str),
-    );
-    for word in text::search_words(filter.search.as_deref().unwrap_or("")) {
-        sql.filter(
-            "c.id IN (SELECT n.contact_id FROM contact_names n WHERE n.tenant_id = c.tenant_id
-                      AND n.word >= $ AND n.word < $ || U&'\\+10FFFF')",
-            word,
-        );
-    }
-    for address in addresses(filter)? {
-        sql.filter(
-            "c.id IN (SELECT x.contact_id FROM contact_channels x WHERE x.tenant_id = c.tenant_id AND x.value_hash = $)",
-            address.hash(tx.sealer(), tx.tenant()),
-        );
-    }
-    let by_name = page.sort.key == KeyType::Text;
-    let tenant = tx.tenant();
-    let listed = sql.fetch(
-        tx,
-        page,
-        |row| Ok((row.get::<_, String>("name_norm"), read(row, tx.sealer(), tenant)?)),
-        |(name, contact)| {
-            (
-                if by_name {
-                    Key::Text(name.clone())
-                } else {
-                    Key::Timestamp(contact.created_at)
-                },
-                contact.id,
-            )
-        },
-    );
-    let listed = listed.await?;
-    Ok(Page {
-        data: listed.data.into_iter().map(|(_, contact)| contact).collect(),
-        next_cursor: listed.next_cursor,
-    })
-}
-
-fn addresses(filter: &ContactFilter) -> Result<Vec<Address>> {
-    let mut validator = Validator::default();
-    let mut addresses = Vec::new();
-    if let Some(phone) = &filter.phone {
-        // A plus in a query string that was not escaped arrives as a space.
-        match Phone::parse(&phone.replacen(' ', "+", usize::from(phone.starts_with(' ')))) {
-            Some(phone) => addresses.push(Address::phone(&phone)),
-            None => validator.reject(
-                "phone",
-                "invalid",
-                "Give a valid number in E.164, like +201001234567.",
-            ),
-        }
-    }
-    if let Some(email) = &filter.email {
-        match Email::parse(email) {
-            Some(email) => addresses.push(Address::email(&email)),
-            None => validator.reject("email", "invalid", "This is not an e-mail address."),
-        }
-    }
-    validator.finish().map(|()| addresses)
-}
-
 /// Writes a changed contact, as [`UpdateContact::apply`] made it from the one that
 /// [`find_for_update`] read.
 ///
@@ -402,28 +261,6 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
     }
 }
 
-const OWNED: &str =
-    "SELECT count(*) FROM contacts WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
-const REASSIGN: &str = "UPDATE contacts SET owner_user_id = $3, updated_at = $4
-     WHERE tenant_id = $1 AND owner_user_id = $2 AND archived_at IS NULL";
-
-/// How many contacts a user owns.
-///
-/// # Errors
-/// As the database fails.
-pub async fn owned_by(tx: &Tx, user_id: Uuid) -> Result<i64> {
-    Ok(tx.query_one(OWNED, &[&tx.tenant().0, &user_id]).await?.get(0))
-}
-
-/// Gives all that one user owns to another of the company.
-///
-/// # Errors
-/// 404 when the company has no such other user.
-pub async fn reassign(tx: &Tx, from: Uuid, to: Uuid) -> Result<u64> {
-    tx.execute(REASSIGN, &[&tx.tenant().0, &from, &to, &tx.clock().now()])
-        .await
-}
-
 /// The contact that a phone number belongs to; a new one when it is nobody's. Two at once find the
 /// same contact.
 ///
@@ -456,83 +293,6 @@ pub async fn find_or_create_by_phone(
     // Counted, and never refused: what somebody wrote to us is not lost because the plan is full.
     insert_row(tx, id, &new, now, entitlements::count(tx, Limit::ContactsMax, 1)).await?;
     Ok(id)
-}
-
-const WAIT_FOR_ADDRESS: &str = "SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))";
-
-impl NewContact {
-    /// Checks a create request.
-    ///
-    /// # Errors
-    /// 422 with every field that is wrong.
-    pub fn parse(body: &CreateContact) -> Result<Self> {
-        let mut validator = Validator::default();
-        let new = Self {
-            first_name: validator.text("first_name", &body.first_name, 100),
-            last_name: validator.optional_text("last_name", body.last_name.as_deref(), 100),
-            job_title: validator.optional_text("job_title", body.job_title.as_deref(), 100),
-            lifecycle_stage: body.lifecycle_stage,
-            source: Source::Manual,
-            owner_user_id: body.owner_user_id,
-            channels: NewChannel::parse_all(&body.channels, &mut validator),
-        };
-        validator.finish().map(|()| new)
-    }
-
-    /// Somebody unknown who wrote to us, under the name they gave the provider, else their number
-    /// in its masked form.
-    #[must_use]
-    pub fn from_inbound(phone: &Phone, profile_name: Option<&str>) -> Self {
-        let name: String = profile_name
-            .unwrap_or("")
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(100)
-            .collect();
-        let name = name.trim();
-        Self {
-            first_name: if name.is_empty() {
-                phone.masked()
-            } else {
-                name.to_owned()
-            },
-            last_name: None,
-            job_title: None,
-            lifecycle_stage: LifecycleStage::Lead,
-            source: Source::InboundMessage,
-            owner_user_id: None,
-            channels: vec![NewChannel::whatsapp(phone)],
-        }
-    }
-}
-
-impl UpdateContact {
-    /// The contact after the change.
-    ///
-    /// # Errors
-    /// 422 with every field that is wrong.
-    pub fn apply(&self, current: Contact, now: Timestamp) -> Result<Contact> {
-        let mut validator = Validator::default();
-        let first_name = self
-            .first_name
-            .as_deref()
-            .map(|name| validator.text("first_name", name, 100));
-        let mut text = |path, patch: &Patch<String>, current| match patch {
-            Patch::Value(value) => validator.optional_text(path, Some(value), 100),
-            Patch::Null => None,
-            Patch::Absent => current,
-        };
-        let changed = Contact {
-            first_name: first_name.unwrap_or(current.first_name),
-            last_name: text("last_name", &self.last_name, current.last_name),
-            job_title: text("job_title", &self.job_title, current.job_title),
-            lifecycle_stage: self.lifecycle_stage.unwrap_or(current.lifecycle_stage),
-            owner_user_id: self.owner_user_id.clone().apply(current.owner_user_id),
-            updated_at: now,
-            ..current
-        };
-        validator.finish().map(|()| changed)
-    }
 }
 
 fn full_name(first_name: &str, last_name: Option<&str>) -> String {
