@@ -85,7 +85,8 @@ pub async fn change(
     let change = app.db.write(&caller, async |tx| {
         let holder = credential::holder(&tx, user_id).await?;
         let holder = holder.ok_or_else(Error::unauthenticated)?;
-        verdict.note(credential::change(&tx, &holder, &current, &body.new_password).await)
+        verdict.note(holder.knows(&current))?;
+        credential::change(&tx, &holder, &body.new_password).await
     });
     app.with_proof(&caller, Offered::Password, &verdict, Box::pin(change))
         .await?;

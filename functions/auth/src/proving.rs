@@ -41,13 +41,12 @@ impl Offered {
 pub(crate) struct Verdict(OnceLock<bool>);
 
 impl Verdict {
-    /// Notes what looking at the proof came to, and passes it on. What comes after the proof in the same
-    /// step, as the rules for a new password do, is refused as invalid input.
+    /// Notes what looking at the proof came to, and passes it on. Any other error says that it was not
+    /// looked at: a key that was used before is refused by the first statement, whosever that is.
     pub fn note<T>(&self, outcome: Result<T>) -> Result<T> {
         let held = match &outcome {
             Ok(_) => Some(true),
             Err(error) => match error.code() {
-                Code::ValidationFailed => Some(true),
                 Code::AuthInvalidCredentials | Code::AuthTwoFactorInvalidCode => Some(false),
                 _ => None,
             },

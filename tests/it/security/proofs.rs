@@ -50,6 +50,24 @@ async fn a_key_that_was_used_for_something_else_forgives_nothing() {
 }
 
 #[tokio::test]
+async fn nor_where_the_proof_is_the_first_thing_that_is_looked_at() {
+    let person = Person::new().await;
+    let (company, me) = (&person.company, &person.me);
+    let right = json!({ "code": person.shown() });
+    with_key(company, me, "2fa/backup-codes", "used", &right)
+        .await
+        .expect(200);
+    let wrong = json!({ "password": "violet tram lanterm" });
+    four_wrong(company, me, "totp/disable", &wrong).await;
+    with_key(company, me, "totp/disable", "used", &wrong)
+        .await
+        .expect_code(422, "VALIDATION_FAILED");
+    post(company, me, "totp/disable", &wrong)
+        .await
+        .expect_code(429, "RATE_LIMITED");
+}
+
+#[tokio::test]
 async fn the_answer_to_an_earlier_request_forgives_nothing() {
     let person = Person::new().await;
     let (company, me) = (&person.company, &person.me);

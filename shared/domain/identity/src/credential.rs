@@ -66,6 +66,18 @@ impl Holder {
         validator.finish().map(|()| password)
     }
 
+    /// Whether this is the holder's password.
+    ///
+    /// # Errors
+    /// 401 `AUTH_INVALID_CREDENTIALS` when it is not.
+    pub fn knows(&self, password: &Password) -> Result<()> {
+        if password.verify(self.password_hash.as_deref())? {
+            Ok(())
+        } else {
+            Err(wrong_password())
+        }
+    }
+
     /// The address as it is compared, for the counter of wrong passwords.
     #[must_use]
     pub fn email_norm(&self) -> &str {
@@ -93,15 +105,13 @@ pub async fn reset(tx: &Tx, holder: &Holder, token: &LinkToken, hash: &str) -> R
     trail::note(tx, holder.user_id, "auth.password_reset", &trail::nothing()).await
 }
 
-/// Replaces the password of the caller, who knows the present one. Ends the caller's other sessions.
+/// Replaces the password of the caller, who has proved to [know it](Holder::knows). Ends the caller's
+/// other sessions.
 ///
 /// # Errors
-/// 401 `AUTH_INVALID_CREDENTIALS` when `current` is not it, or is not it any more; 422 for the new one.
-pub async fn change(tx: &Tx, holder: &Holder, current: &Password, new: &str) -> Result<()> {
+/// 401 `AUTH_INVALID_CREDENTIALS` when it was changed meanwhile; 422 for the new one.
+pub async fn change(tx: &Tx, holder: &Holder, new: &str) -> Result<()> {
     let old = holder.password_hash.as_deref();
-    if !current.verify(old)? {
-        return Err(wrong_password());
-    }
     let hash = holder.choose("new_password", new)?.hash()?;
     let now = tx.clock().now();
     let changed = tx
