@@ -86,8 +86,8 @@ pub async fn start(
 /// e-mail address the provider vouches for; it makes no account (401 `AUTH_OAUTH_NO_ACCOUNT`). When there
 /// are several: 409 `AUTH_TENANT_REQUIRED` with the companies; repeat with the same code, state and a
 /// `tenant`, once and within 10 minutes. With a second factor on: 401 `AUTH_2FA_REQUIRED`, as from
-/// `/v1/auth/login`; an identity that is new to the account is linked when the session opens. Everything else that is wrong with code, state or provider is
-/// 401 `AUTH_OAUTH_REFUSED`: begin again.
+/// `/v1/auth/login`; an identity that is new to the account is linked when the session opens. Everything
+/// else that is wrong with code, state or provider is 401 `AUTH_OAUTH_REFUSED`: begin again.
 pub async fn callback(
     State(app): State<App>,
     Origin(origin): Origin,

@@ -34,7 +34,8 @@ pub struct ConfirmBody {
 /// Sends a code to a phone, to verify that it is the caller's.
 ///
 /// 6 digits, good for 10 minutes and 5 attempts; three starts an hour. A number gets six codes an hour,
-/// whoever asks for them, and a company 200 a day. A verification under way is replaced. 409 while SMS or WhatsApp login codes go to another number.
+/// whoever asks for them, and a company 200 a day. A verification under way is replaced. 409 while SMS or
+/// WhatsApp login codes go to another number.
 pub async fn start(
     State(app): State<App>,
     Auth(caller): Auth,

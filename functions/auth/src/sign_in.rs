@@ -8,8 +8,8 @@ use identity::sign_in::{self, Begun, CHALLENGE_LIFETIME, ChallengeToken, FirstFa
 use kernel::{Code, Error, Result};
 use serde_json::json;
 
-/// Signs in somebody whose first factor was right. `None` when the user or the company is not active, or the password is not
-/// the user's any more.
+/// Signs in somebody whose first factor was right. `None` when the user or the company is not active, or
+/// the password is not the user's any more.
 ///
 /// # Errors
 /// 401 `AUTH_2FA_REQUIRED` with a challenge, where a second factor is on: there is no session until

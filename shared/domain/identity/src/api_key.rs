@@ -123,7 +123,8 @@ impl NewApiKey {
 /// Makes a key. One that a key makes does not outlive it.
 ///
 /// # Errors
-/// 401 when the key that asks was revoked meanwhile; 403 for scopes that the caller does not hold; a key, too, hands on no more than its own.
+/// 401 when the key that asks was revoked meanwhile; 403 for scopes that the caller does not hold: a key,
+/// too, hands on no more than its own.
 pub async fn insert(tx: &Tx, new: &NewApiKey) -> Result<CreatedApiKey> {
     let (id, now, (user, key)) = (tx.clock().id(), tx.clock().now(), actor(tx));
     let token = ApiKeyToken::generate(tx.tenant(), id)?;
