@@ -201,7 +201,7 @@ async fn neither_how_many_accounts_there_are_nor_one_of_ones_own_shows_in_the_ti
     }
     let (least, most) = (took.iter().min().unwrap(), took.iter().max().unwrap());
     assert!(least.as_millis() >= 750, "{took:?}");
-    assert!(most.abs_diff(*least) < Duration::from_millis(250), "{took:?}");
+    assert!(most.abs_diff(*least) < Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]
