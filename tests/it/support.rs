@@ -173,7 +173,7 @@ impl World {
             db: self.test.db.clone(),
             web: self.web(),
             bucket: cloud.bucket(crate::messaging::stack::BUCKET),
-            links: self.links(&cloud, "none", admin_function::people::links::LIMIT),
+            links: self.links(&cloud, "none", cloud::LINKS),
             app_url: "https://app.test".into(),
             is_dev: true,
         };

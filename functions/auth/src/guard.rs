@@ -6,7 +6,7 @@
 //! links.
 
 use crate::proving::Offered;
-use cloud::{Attempt, Cloud, Decision, Key, LockOut, LockOuts, RateLimit, RateLimiter};
+use cloud::{Attempt, Cloud, Key, LINKS, LockOut, LockOuts, RateLimit, RateLimiter, too_many};
 use config::Env;
 use kernel::{Caller, Clock, Code, Email, Error, Origin, Phone, Result, Sealer};
 use std::time::Duration;
@@ -80,11 +80,7 @@ impl Limits {
             capacity: 60,
             per: Duration::from_hours(1),
         },
-        links: RateLimit {
-            name: "link-ip",
-            capacity: 300,
-            per: Duration::from_mins(10),
-        },
+        links: LINKS,
         phones: RateLimit {
             name: "phone-ip",
             capacity: 60,
@@ -272,11 +268,11 @@ impl Guard {
         let Some(ip) = &origin.ip else { return Ok(()) };
         let decision = self.limiter.take(limit, &Key::personal(&self.sealer, ip)).await?;
         quota.note(decision.limit, decision.remaining, decision.reset_after);
-        allowed(decision)
+        decision.check()
     }
 
     async fn take_key(&self, limit: &RateLimit, key: &Key) -> Result<()> {
-        allowed(self.limiter.take(limit, key).await?)
+        self.limiter.take(limit, key).await?.check()
     }
 }
 
@@ -296,19 +292,4 @@ fn warn(changed: Result<()>) {
             "a lock-out counter was not changed"
         );
     }
-}
-
-fn allowed(decision: Decision) -> Result<()> {
-    if decision.allowed {
-        Ok(())
-    } else {
-        Err(too_many(decision.reset_after))
-    }
-}
-
-/// The same whether there is such an account or not.
-fn too_many(retry_after: Duration) -> Error {
-    // Rounded up, so that coming back at that second is late enough.
-    let retry_after = Duration::from_secs(retry_after.as_secs() + 1);
-    Error::new(Code::RateLimited, "Too many attempts; try again later.").with_retry_after(retry_after)
 }

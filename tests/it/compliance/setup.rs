@@ -81,7 +81,7 @@ pub fn app(world: &World, bucket: &str) -> admin_function::App {
         db: world.test.db.clone(),
         web: world.web(),
         bucket: cloud.bucket(bucket),
-        links: world.links(&cloud, "none", admin_function::people::links::LIMIT),
+        links: world.links(&cloud, "none", cloud::LINKS),
         app_url: "https://app.test".into(),
         is_dev: true,
     }

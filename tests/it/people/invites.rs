@@ -4,7 +4,6 @@ use super::setup::{Office, PASSWORD, address, public};
 use crate::compliance::setup::call_from;
 use crate::messaging::stack::{endpoint, table};
 use crate::support::Api;
-use admin_function::people::links;
 use futures::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -265,7 +264,7 @@ async fn links_that_are_tried_are_counted_by_address_here_and_at_the_auth_functi
     let (cloud, table) = (crate::auth::setup::cloud(&endpoint()), table().await);
     let limit = cloud::RateLimit {
         capacity: 3,
-        ..links::LIMIT
+        ..cloud::LINKS
     };
     let counted = office
         .world

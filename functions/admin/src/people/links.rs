@@ -1,18 +1,9 @@
 //! How often an address may follow links. When `DynamoDB` is away they are followed all the same: a
 //! token of 256 random bits is not guessed.
 
-use cloud::{Key, RateLimit, RateLimiter};
-use kernel::{Code, Error, Origin, Result, Sealer};
-use std::time::Duration;
+use cloud::{Key, LINKS, RateLimit, RateLimiter};
+use kernel::{Origin, Result, Sealer};
 use web::Quota;
-
-/// What one address may follow. The auth function counts under the same name, so that who tries links
-/// has one budget for both.
-pub const LIMIT: RateLimit = RateLimit {
-    name: "link-ip",
-    capacity: 300,
-    per: Duration::from_mins(10),
-};
 
 /// On a developer's machine everybody has one address.
 const LOCAL_FACTOR: u32 = 100;
@@ -21,8 +12,8 @@ const LOCAL_FACTOR: u32 = 100;
 pub(crate) fn limit_of(environment: &str) -> RateLimit {
     let factor = if environment == "local" { LOCAL_FACTOR } else { 1 };
     RateLimit {
-        capacity: LIMIT.capacity * factor,
-        ..LIMIT
+        capacity: LINKS.capacity * factor,
+        ..LINKS
     }
 }
 
@@ -64,11 +55,6 @@ impl Links {
             }
         };
         quota.note(decision.limit, decision.remaining, decision.reset_after);
-        if decision.allowed {
-            return Ok(());
-        }
-        // Rounded up, so that coming back at that second is late enough.
-        let wait = Duration::from_secs(decision.reset_after.as_secs() + 1);
-        Err(Error::new(Code::RateLimited, "Too many attempts; try again later.").with_retry_after(wait))
+        decision.check()
     }
 }

@@ -7,7 +7,7 @@ use crate::sign_in::{self, ChallengeToken, MAX_ATTEMPTS};
 use crate::trail;
 use db::Tx;
 use jiff::{SignedDuration, Timestamp};
-use kernel::{Code, Error, Result};
+use kernel::{Error, Result};
 use notifications::notice::{self, Notice, To};
 use serde_json::json;
 use uuid::Uuid;
@@ -70,10 +70,5 @@ pub async fn send(tx: &Tx, user_id: Uuid, challenge: &ChallengeToken, channel: P
 /// The answer to who asks for another code before its time.
 pub(crate) fn too_soon(wait: SignedDuration) -> Error {
     let wait = std::time::Duration::try_from(wait).unwrap_or_default();
-    let wait = std::time::Duration::from_secs(wait.as_secs() + 1);
-    Error::new(
-        Code::RateLimited,
-        "A code was sent already; wait before asking for another.",
-    )
-    .with_retry_after(wait)
+    Error::rate_limited("A code was sent already; wait before asking for another.", wait)
 }

@@ -2,7 +2,7 @@
 
 use db::Tx;
 use jiff::{SignedDuration, Timestamp};
-use kernel::{Code, Error, Result};
+use kernel::{Error, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -51,8 +51,6 @@ impl Mailed {
         };
         let wait = Duration::try_from(until.duration_since(self.now)).unwrap_or_default();
         let message = "This user was sent 5 links within the hour; wait before you send another.";
-        // Rounded up, so that coming back at that second is late enough.
-        let wait = Duration::from_secs(wait.as_secs() + 1);
-        Err(Error::new(Code::RateLimited, message).with_retry_after(wait))
+        Err(Error::rate_limited(message, wait))
     }
 }

@@ -16,6 +16,14 @@ pub struct RateLimit {
     pub per: Duration,
 }
 
+/// Links out of mails that one address may follow. Several functions follow them, and who tries links
+/// has one budget for all.
+pub const LINKS: RateLimit = RateLimit {
+    name: "link-ip",
+    capacity: 300,
+    per: Duration::from_mins(10),
+};
+
 /// What came of one request, as the `RateLimit-*` headers tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -24,6 +32,24 @@ pub struct Decision {
     pub remaining: u32,
     /// Until the window ends.
     pub reset_after: Duration,
+}
+
+impl Decision {
+    /// # Errors
+    /// 429 when it is not allowed: the same whether there is such an account or not.
+    pub fn check(&self) -> Result<()> {
+        if self.allowed {
+            Ok(())
+        } else {
+            Err(too_many(self.reset_after))
+        }
+    }
+}
+
+/// 429 for who tried too often.
+#[must_use]
+pub fn too_many(wait: Duration) -> Error {
+    Error::rate_limited("Too many attempts; try again later.", wait)
 }
 
 /// Counts requests in the state table.

@@ -147,6 +147,11 @@ impl Error {
         .with_retry_after(Duration::from_secs(2))
     }
 
+    /// 429, to come back after `wait`: rounded up to a second, so that coming back then is late enough.
+    pub fn rate_limited(message: &'static str, wait: Duration) -> Self {
+        Self::new(Code::RateLimited, message).with_retry_after(Duration::from_secs(wait.as_secs() + 1))
+    }
+
     /// 422 for one field; see [`crate::Validator`] for several.
     pub fn field(path: &str, code: &'static str, message: &str) -> Self {
         Self::fields(vec![json!({ "path": path, "code": code, "message": message })])
