@@ -98,7 +98,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let outcome = run(Arguments::parse().command);
+    // Ctrl-C reaches the programs that run under this one, too, and their end is an error here, perhaps
+    // before the handler has heard of it. It holds this until all is stopped, and then ends the process.
+    if outcome.is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let _stopping = process::starting();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("error: {error:#}"));
