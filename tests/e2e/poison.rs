@@ -6,7 +6,7 @@ use crate::stack::{Stack, local, xtask};
 use crate::tenant::{Tenant, person, wamid};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::FutureExt;
-use kernel::{Clock, Envelope, TenantId};
+use kernel::{Clock, Envelope, SingleKey, TenantId};
 use providers::intake::{Source, VerifiedAccount, Webhook, WebhookBody};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -23,14 +23,19 @@ async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
     );
     let ids: Vec<String> = (0..10).map(|_| wamid()).collect();
     // The body of the tenth was too large for the queue, and what lies in the bucket is too large for anybody.
-    let (last, key) = (&ids[9], format!("webhooks/meta/{}", Clock::system().id()));
+    let (last, object) = (&ids[9], format!("webhooks/meta/{}", Clock::system().id()));
+    let (key, sealed) = SingleKey::seal(body_of(&tenant, last)).unwrap();
+    let body = WebhookBody::Stored {
+        object: object.clone(),
+        key,
+    };
 
     // Five attempts at the usual pace take a quarter of an hour.
     let usual = visibility(&stack, &url).await;
     set_visibility(&stack, &url, "1").await;
     let dying = async {
-        put_object(&stack, &key, vec![b' '; 7 << 20]).await;
-        let poison = send_ten(&tenant, &url, &ids, &key).await;
+        put_object(&stack, &object, vec![b' '; 7 << 20]).await;
+        let poison = send_ten(&tenant, &url, &ids, body).await;
         for id in &ids[..9] {
             tenant.received(id).await;
         }
@@ -43,7 +48,7 @@ async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
     let poison = died.unwrap_or_else(|panic| resume_unwind(panic));
     assert_eq!(tenant.messages().await.len(), 9, "and it alone");
 
-    put_object(&stack, &key, body_of(&tenant, last)).await;
+    put_object(&stack, &object, sealed).await;
     xtask(&["redrive", QUEUE]);
     tenant.received(last).await;
     assert_eq!(tenant.messages().await.len(), 10);
@@ -52,13 +57,13 @@ async fn nine_of_ten_are_done_and_the_tenth_can_be_redriven() {
 }
 
 /// Sends the batch; returns the queue's id of the tenth message.
-async fn send_ten(tenant: &Tenant, url: &str, ids: &[String], key: &str) -> String {
+async fn send_ten(tenant: &Tenant, url: &str, ids: &[String], tenth: WebhookBody) -> String {
     let (last, whole) = ids.split_last().unwrap();
     let mut bodies: Vec<WebhookBody> = whole
         .iter()
         .map(|id| WebhookBody::Base64(STANDARD.encode(body_of(tenant, id))))
         .collect();
-    bodies.push(WebhookBody::Stored(key.to_owned()));
+    bodies.push(tenth);
     let entries = bodies.into_iter().zip(ids).map(|(body, id)| {
         let name = if id == last {
             "last".to_owned()

@@ -30,7 +30,7 @@ async fn put(api: &Api, login: &Login, path: &str, overrides: &Value) -> crate::
 
 /// The entry with this code.
 #[track_caller]
-fn entry(list: &Value, code: &str) -> Value {
+pub fn entry(list: &Value, code: &str) -> Value {
     let found = list
         .as_array()
         .unwrap()

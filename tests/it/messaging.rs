@@ -8,3 +8,4 @@ mod inbound;
 mod outbound;
 pub(crate) mod stack;
 mod sweeps;
+mod usage;

@@ -32,7 +32,7 @@ impl Edge {
         Self::of(Stack::alone().await, global()).await
     }
 
-    async fn of(stack: Stack, global: Value) -> Self {
+    async fn of(mut stack: Stack, global: Value) -> Self {
         let cloud = cloud::Cloud::connect(&crate::messaging::stack::aws_env(
             &crate::messaging::stack::endpoint(),
         ))
@@ -61,6 +61,7 @@ impl Edge {
             webhooks_url: HOOKS.into(),
             web: stack.world.web(),
         };
+        stack.processor.bucket = app.bucket.clone();
         Self {
             stack,
             api: Api(webhooks_function::routes().into_service(app)),
@@ -348,10 +349,13 @@ async fn hostile_bodies_are_answered_and_lose_nothing() {
     let large = one_message(&number).replace("hello", &"x".repeat(3 * 1024 * 1024));
     edge.meta(&large, "secret-a").await.expect(200);
     let queued = edge.queued().await;
-    let WebhookBody::Stored(key) = &queued[0].payload.body else {
+    let WebhookBody::Stored { object, key } = &queued[0].payload.body else {
         panic!("3 MB do not fit a queue message")
     };
-    assert!(key.starts_with("webhooks/meta/"));
+    assert!(object.starts_with("webhooks/meta/"));
+    let stored = edge.stack.processor.bucket.get(object, 4 << 20).await.unwrap();
+    assert!(!String::from_utf8_lossy(&stored).contains("xxxx"), "it is sealed");
+    assert!(key.open(stored).unwrap() == large.as_bytes());
     edge.meta(&"x".repeat(5 * 1024 * 1024), GLOBAL_SECRET)
         .await
         .expect_code(413, "TOO_LARGE");

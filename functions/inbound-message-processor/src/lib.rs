@@ -59,7 +59,7 @@ impl App {
     pub async fn handle(&self, message: Message<Webhook>) -> Result<()> {
         let (webhook, request_id) = (message.payload, message.request_id);
         let stored = match &webhook.body {
-            WebhookBody::Stored(key) => Some(key.clone()),
+            WebhookBody::Stored { object, .. } => Some(object.clone()),
             WebhookBody::Base64(_) => None,
         };
         let body = match self.body(webhook.body).await {
@@ -94,9 +94,9 @@ impl App {
                     .await;
             outcome = outcome.and(kept.map_err(keep));
         }
-        if let (Ok(()), Some(key)) = (&outcome, stored) {
+        if let (Ok(()), Some(object)) = (&outcome, stored) {
             // What it said is in the database, where a person's part of it can be erased.
-            if let Err(error) = self.bucket.delete(&key).await {
+            if let Err(error) = self.bucket.delete(&object).await {
                 tracing::warn!(%error, "a webhook's body is left to the bucket's lifecycle");
             }
         }
@@ -126,7 +126,7 @@ impl App {
             WebhookBody::Base64(text) => STANDARD
                 .decode(text)
                 .map_err(|_| Error::internal("the body in the queue is not base64")),
-            WebhookBody::Stored(key) => self.bucket.get(&key, MAX_BODY).await,
+            WebhookBody::Stored { object, key } => key.open(self.bucket.get(&object, MAX_BODY).await?),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::App;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cloud::Outgoing;
-use kernel::{Error, Origin, Result, TenantId};
+use kernel::{Error, Origin, Result, SingleKey, TenantId};
 use providers::intake::{Source, VerifiedAccount, Webhook, WebhookBody};
 use telemetry::Metrics;
 use web::Raw;
@@ -30,11 +30,14 @@ pub async fn enqueue(
     }
     let group = accounts.first().map(|account| TenantId(account.tenant_id));
     let body = if raw.body.len() > MAX_INLINE_BODY {
-        let key = format!("webhooks/{}/{}", source.as_str(), app.web.clock().id());
+        // The queue holds messages for days, the bucket would for weeks: nobody reads what is there
+        // once its message is gone, and an erasure need not look for anybody in it.
+        let object = format!("webhooks/{}/{}", source.as_str(), app.web.clock().id());
+        let (key, sealed) = SingleKey::seal(raw.body.to_vec())?;
         app.bucket
-            .put(&key, "application/octet-stream", raw.body.to_vec())
+            .put(&object, "application/octet-stream", sealed)
             .await?;
-        WebhookBody::Stored(key)
+        WebhookBody::Stored { object, key }
     } else {
         WebhookBody::Base64(STANDARD.encode(&raw.body))
     };

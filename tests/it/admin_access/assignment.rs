@@ -187,8 +187,10 @@ async fn changes_are_audited_with_who_made_them() {
             "group.member.created",
             "group.role.created",
             "role.created",
+            "role.hierarchy.changed",
             "role.hierarchy.created",
             "role.permission.created",
+            "user.role.changed",
             "user.role.created",
         ]
     );

@@ -336,6 +336,7 @@ async fn roles_groups_and_preferences_are_found_by_their_user() {
             "group.member.created",
             "notification_preference.created",
             "user.created",
+            "user.role.changed",
             "user.role.created",
             "user.role.deleted"
         ]
@@ -345,6 +346,7 @@ async fn roles_groups_and_preferences_are_found_by_their_user() {
         found,
         [
             "role.created",
+            "role.hierarchy.changed",
             "role.hierarchy.created",
             "role.permission.created"
         ]

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use totp_rs::Totp;
 use uuid::Uuid;
 
-/// By the names of the log: `user.role.changed` are lines of the rows that it changes.
-const EVENTS: [&str; 46] = [
+/// By the names of the log.
+const EVENTS: [&str; 48] = [
     "tenant.created",
     "user.created",
     "user.verified",
@@ -42,8 +42,10 @@ const EVENTS: [&str; 46] = [
     "role.deleted",
     "role.permission.created",
     "role.permission.deleted",
+    "role.hierarchy.changed",
     "role.hierarchy.created",
     "role.hierarchy.deleted",
+    "user.role.changed",
     "user.role.created",
     "user.role.deleted",
     "group.created",
@@ -312,18 +314,17 @@ async fn access(trail: &mut Trail, api: &Api, me: &Login, colleague: Uuid) {
         .await;
     let tree = "/v1/admin/roles/hierarchy";
     let edge = json!({ "parent_role_id": parent, "child_role_id": child });
-    trail
-        .step(door, ("POST", tree, edge), 201, by, &["role.hierarchy.created"])
-        .await;
+    let events = ["role.hierarchy.changed", "role.hierarchy.created"];
+    trail.step(door, ("POST", tree, edge), 201, by, &events).await;
     let edge = format!("{tree}?parent_role_id={parent}&child_role_id={child}");
     let request = ("DELETE", edge.as_str(), Value::Null);
-    trail
-        .step(door, request, 204, by, &["role.hierarchy.deleted"])
-        .await;
+    let events = ["role.hierarchy.changed", "role.hierarchy.deleted"];
+    trail.step(door, request, 204, by, &events).await;
     let roles = format!("/v1/admin/users/{colleague}/roles");
     for (change, event) in [("assign", "user.role.created"), ("remove", "user.role.deleted")] {
         let request = ("POST", roles.as_str(), json!({ change: ["closers"] }));
-        trail.step(door, request, 200, by, &[event]).await;
+        let events = ["user.role.changed", event];
+        trail.step(door, request, 200, by, &events).await;
     }
     let body = json!({ "name": "Team", "code": "team", "role_ids": [parent] });
     let events = ["group.created", "group.role.created"];

@@ -204,6 +204,39 @@ async fn a_long_history_comes_whole() {
     assert_eq!(bodies.len(), 1201);
 }
 
+/// The answer may have been lost after 15 minutes, when its link has ended.
+#[tokio::test]
+async fn a_repetition_writes_the_same_file_and_links_to_it_anew() {
+    let office = Office::new().await;
+    let user = office.world.user("staff").await;
+    let subject = subject("user", user.user_id);
+    let key = [("idempotency-key", "my-data")];
+    let ask = || office.api.json(&office.me, "POST", EXPORT, &key, &subject);
+    let first = ask().await.expect(201);
+    let clock = office.world.test.db.clock();
+    clock.advance(jiff::SignedDuration::from_mins(10));
+    let answer = ask().await;
+    assert_eq!(answer.headers["idempotency-replayed"], "true");
+    let second = answer.expect(201);
+    assert!(second["expires_at"].as_str() > first["expires_at"].as_str());
+    let object = |export: &Value| {
+        export["url"]
+            .as_str()
+            .unwrap()
+            .split('?')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(object(&second), object(&first));
+    assert_eq!(files(&second).await["user.json"][0]["id"], json!(user.user_id));
+    let lines = office.actions().await;
+    assert_eq!(
+        lines.iter().filter(|action| *action == "gdpr.exported").count(),
+        1
+    );
+}
+
 #[tokio::test]
 async fn who_may_ask_and_of_whom() {
     let (office, other) = (Office::new().await, Office::new().await);

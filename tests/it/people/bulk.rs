@@ -51,6 +51,10 @@ async fn each_user_is_done_or_told_why_not() {
     assert_eq!(resent, ["CONFLICT", "CONFLICT", "NOT_FOUND", "CONFLICT", "ok"]);
     assert_eq!(office.accept(&old).await.status, 422);
 
+    let given = office.changes(two.user_id, "user.role.changed").await;
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0]["assigned"].as_array().unwrap().len(), 1);
+
     let suspended = outcomes(json!({ "action": "suspend", "user_ids": ids })).await;
     assert_eq!(suspended, ["ok", "ok", "NOT_FOUND", "CONFLICT", "CONFLICT"]);
     office
@@ -84,6 +88,9 @@ async fn groups_are_joined_and_rights_beyond_ones_own_refused_as_a_whole() {
         .await
         .expect(200);
     assert_eq!(listed["data"][0]["groups"][0]["code"], "g");
+    assert!(office.changes(user, "user.role.changed").await.is_empty());
+    let joined = office.changes(group, "group.members.changed").await;
+    assert_eq!(joined[0], json!({ "added": [user] }));
 
     let admin = office.world.user("admin").await;
     let body = json!({ "action": "assign_role", "role": "super_admin", "user_ids": [user] });

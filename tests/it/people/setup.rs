@@ -127,6 +127,16 @@ impl Office {
         rows.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
+    /// What the events of a type say of somebody or something, oldest first.
+    pub async fn changes(&self, entity: Uuid, event_type: &str) -> Vec<Value> {
+        let sql = "SELECT payload FROM event_outbox WHERE tenant_id = $1 AND entity_id = $2 AND type = $3 ORDER BY id";
+        let admin = self.world.admin_sql().await;
+        let rows = admin
+            .query(sql, &[&self.world.tenant.0, &entity, &event_type])
+            .await;
+        rows.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.api.post(&self.me, path, body).await
     }

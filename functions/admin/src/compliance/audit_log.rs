@@ -10,9 +10,10 @@ use web::{Auth, Json, Query, Result};
 /// Lists the company's audit log, newest first.
 ///
 /// `action` finds one action, `action_prefix` a family of them (`auth.`). A change of a record is
-/// `<record>.created`, `.updated` or `.deleted`; a change of a user's roles `user.role.created` or
-/// `user.role.deleted`, of their groups `group.member.…`, of a role's permissions `role.permission.…`,
-/// of its parents `role.hierarchy.…`. `entity_id` of a user finds these, too. What is secret or encrypted
+/// `<record>.created`, `.updated` or `.deleted`. A change of a user's roles is one line
+/// `user.role.changed` and a line `user.role.created` or `.deleted` for each role; of a role's parents
+/// `role.hierarchy.changed` and `role.hierarchy.created` or `.deleted`; of a role's permissions
+/// `role.permission.…`, of a user's groups `group.member.…`. `entity_id` of a user finds these, too. What is secret or encrypted
 /// reads `***` in `before_data` and `after_data`; a line whose person was erased has neither, and says
 /// so with `erased_at`.
 pub async fn list(

@@ -83,7 +83,8 @@ fn person(subject_type: SubjectType, id: Uuid) -> Person {
 /// Exports everything that is held on a person.
 ///
 /// Answers where to download a zip of JSON files, one a kind of record, within 15 minutes; it is gone
-/// after a day. Encrypted fields are in the clear. The export is audited.
+/// after a day. Encrypted fields are in the clear. The export is audited. A repetition with the same
+/// `Idempotency-Key` writes the same file anew and answers with a new link to it.
 pub async fn export(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -94,7 +95,15 @@ pub async fn export(
         .db
         .read(&caller, async |tx| entities_of(&tx, person).await)
         .await?;
+    // First the line, so that nobody gets a link without one. A repetition gets the id again and
+    // writes the same object anew: also one that was begun and never finished.
     let id = app.db.clock().id();
+    let noted = app.db.write(&caller, async |tx| {
+        let told = json!({ "export_id": id });
+        log::record(&tx, "gdpr.exported", person.kind(), Some(person.id()), &told).await?;
+        Ok(id)
+    });
+    let id = noted.await?;
     let key = format!("{}gdpr/{}/{id}.zip", exports_of(caller.tenant()), person.id());
     let mut archive = Archive::begin(app.bucket.upload(key.clone(), "application/zip"));
     let files = match fill(&app, &caller, person, &entities, &mut archive).await {
@@ -109,18 +118,11 @@ pub async fn export(
         .bucket
         .presigned(&key, "personal-data.zip", LINK_LIFETIME)
         .await?;
-    let expires_at = expiry(&app)?;
-    // Nobody gets the link before the line is written.
-    let answer = app.db.write(&caller, async |tx| {
-        let told = json!({ "export_id": id });
-        log::record(&tx, "gdpr.exported", person.kind(), Some(person.id()), &told).await?;
-        Ok(PersonExport {
-            url,
-            expires_at,
-            files,
-        })
-    });
-    Ok(Created(answer.await?))
+    Ok(Created(PersonExport {
+        url,
+        expires_at: expiry(&app)?,
+        files,
+    }))
 }
 
 /// Erases a person.

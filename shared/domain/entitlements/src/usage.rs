@@ -33,7 +33,8 @@ pub async fn require_feature(tx: &Tx, feature: Feature) -> Result<()> {
 /// Counts `amount` more against a limit of the caller, in the transaction of what is counted: a
 /// rollback gives it back, and of parallel writes exactly as many succeed as there is room for. Send
 /// it together with the insert (`try_join!`), after it: the counter is held until the commit. Does
-/// nothing for an amount of 0.
+/// nothing for an amount of 0. Not for the caps of messages: a delivery counts itself when its provider
+/// accepts it (`app.count_sent`), and would count twice.
 ///
 /// Call it before anything that audits explicitly (`audit::log`), which also holds on to a row of
 /// the tenant; in one order throughout, nobody waits for each other.

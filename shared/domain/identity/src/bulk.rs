@@ -86,7 +86,7 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
         outcomes.push(Outcome::of(id, result));
     }
     match deed {
-        Deed::Grant(granted) => grant(tx, &todo, granted).await?,
+        Deed::Grant(granted) => Box::pin(grant(tx, &todo, granted)).await?,
         Deed::Suspend => lifecycle::change(tx, &todo, Change::Suspend, &json!({ "bulk": true })).await?,
         Deed::ResendInvite => invite::resend(tx, &todo, app_url).await?,
     }
@@ -124,11 +124,14 @@ async fn grant(tx: &Tx, targets: &[Target], granted: &Granted) -> Result<()> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
     let role_params: [&(dyn db::ToSql + Sync); 4] = [&tenant, &ids, &granted.role_ids, &now];
     let group_params: [&(dyn db::ToSql + Sync); 4] = [&tenant, &ids, &granted.group_ids, &now];
-    let about = json!({ "role_ids": granted.role_ids, "group_ids": granted.group_ids });
+    let given = json!({ "assigned": granted.role_ids, "removed": [] });
+    let joined = json!({ "added": ids });
+    let changed: &[Uuid] = if granted.role_ids.is_empty() { &[] } else { &ids };
     futures::try_join!(
         tx.execute(GIVE_ROLES, &role_params),
         tx.execute(JOIN_GROUPS, &group_params),
-        event::publish_each(tx, "user.role.changed", &ids, &about),
+        event::publish_each(tx, "user.role.changed", changed, &given),
+        event::publish_each(tx, "group.members.changed", &granted.group_ids, &joined),
     )
     .map(drop)
 }

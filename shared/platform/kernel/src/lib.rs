@@ -15,6 +15,7 @@ pub mod permission;
 pub mod phone;
 pub mod seal;
 pub mod secret;
+pub mod single_key;
 pub mod text;
 pub mod validate;
 
@@ -32,4 +33,5 @@ pub use permission::Permission;
 pub use phone::Phone;
 pub use seal::{Sealed, Sealer};
 pub use secret::Secret;
+pub use single_key::SingleKey;
 pub use validate::Validator;

@@ -1,6 +1,7 @@
 //! A webhook on its way from the edge to the processor: verified, not yet read.
 
 use jiff::Timestamp;
+use kernel::SingleKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -40,8 +41,11 @@ impl Source {
 #[serde(rename_all = "snake_case")]
 pub enum WebhookBody {
     Base64(String),
-    /// A key in the bucket.
-    Stored(String),
+    /// An object of the bucket, and the key that opens it.
+    Stored {
+        object: String,
+        key: SingleKey,
+    },
 }
 
 /// An account of a company that a signature proved.
