@@ -1,9 +1,14 @@
-//! Stored answers that have to be forgotten before their day is over.
+//! The answers to requests with an `Idempotency-Key`, kept for a day; and those that have to be forgotten
+//! before it is over.
 
-use crate::Tx;
-use crate::tx::answer_context;
-use kernel::Result;
+use crate::{Db, Tx};
+use kernel::{Actor, Caller, Error, Result, TenantId};
+use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
+
+pub(crate) const STORE: &str =
+    "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
+const ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
 
 const PAGE: i64 = 500;
 
@@ -16,6 +21,48 @@ const STORED: &str = "SELECT user_id, key, answer_sealed FROM idempotency_keys
 const FORGET: &str = "UPDATE idempotency_keys SET answer_sealed = NULL, fingerprint = ''
     WHERE tenant_id = $1 AND (user_id, key) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))";
 
+/// Whose idempotency key it is: the user's or the API key's.
+pub(crate) fn asker(caller: &Caller) -> Option<Uuid> {
+    match caller.actor() {
+        Actor::User { user_id, .. } => Some(*user_id),
+        Actor::ApiKey { key_id, .. } => Some(*key_id),
+        Actor::Requester { .. } | Actor::System { .. } => None,
+    }
+}
+
+fn context(tenant: TenantId) -> String {
+    format!("{tenant}/idempotency_keys.answer")
+}
+
+/// An answer as it is kept.
+pub(crate) fn seal<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok(tx.sealer().seal(&context(tx.tenant()), &json)?.0)
+}
+
+/// The answer that this caller's key was given before.
+pub(crate) async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
+    let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
+    let stored = db.read(caller, async |tx| {
+        tx.query_opt(ANSWER, &[&caller.tenant().0, &asker(caller), &key])
+            .await
+    });
+    let stored = stored
+        .await?
+        .ok_or_else(|| Error::internal("the stored answer is gone"))?;
+    let json = db.sealer().open(&context(caller.tenant()), stored.get(0))?;
+    if let Some(idempotency) = caller.idempotency() {
+        idempotency.mark_replayed();
+    }
+    // Kept by an earlier version of the system, whose answer looked different.
+    serde_json::from_slice(&json).map_err(|_| {
+        Error::new(
+            kernel::Code::Conflict,
+            "This request was carried out before, and its answer can't be repeated any more; read the record instead.",
+        )
+    })
+}
+
 impl Tx {
     /// Forgets the stored answers of this tenant that hold any of these texts; returns how many.
     /// They are sealed, so each is opened: a day's worth, page by page.
@@ -23,7 +70,7 @@ impl Tx {
     /// # Errors
     /// As [`Tx::query`], and when an answer does not open.
     pub async fn forget_answers(&self, texts: &[String]) -> Result<u64> {
-        let (tenant, context) = (self.tenant().0, answer_context(self.tenant()));
+        let (tenant, context) = (self.tenant().0, context(self.tenant()));
         let (mut user, mut key) = (Uuid::nil(), String::new());
         let mut forgotten = 0;
         loop {

@@ -1,29 +1,24 @@
-//! Tenant transactions.
+//! Tenant transactions: what runs in one. How it begins is in `opening`, how it ends in `ending`.
 
-use crate::error::{from_postgres, is_aborted, is_replay};
+mod ending;
+mod opening;
+
+use crate::error::{from_postgres, is_aborted};
 use crate::used_keys::UsedKeys;
-use crate::{Db, Params};
+use crate::{Db, Params, answers};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use futures::future::{OptionFuture, join, join3, join4};
-use kernel::{Actor, Caller, Clock, Error, Nudge, Result, Sealer, TenantId};
+use kernel::{Caller, Clock, Error, Nudge, Result, Sealer, TenantId};
+use opening::{Opening, origin_json};
 use serde::{Serialize, de::DeserializeOwned};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
-const ENTER: &str = "SELECT app.enter($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const ACT_AS: &str = "SELECT app.act_as($1)";
-const CLAIM: &str = "SELECT app.claim_idempotency_key($1, $2, $3, $4)";
-const STORE_ANSWER: &str =
-    "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
-const STORED_ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
-
-const TOUCH_API_KEY: &str = "SELECT app.touch_api_key($1, $2, $3)";
 
 const FRESH: u8 = 0;
 const OPENING: u8 = 1;
@@ -174,159 +169,6 @@ impl Tx {
         }
         outcome.map_err(from_postgres)
     }
-
-    /// BEGIN, enter, the claim of the idempotency key and the first statement, in one trip. They
-    /// are polled in this order, which is the order they are sent in.
-    async fn open_with(
-        &self,
-        client: &Object,
-        opening: &Opening,
-        first: &Statement,
-        params: Params<'_>,
-    ) -> Result<(Vec<Row>, u64)> {
-        let caller = &self.0.caller;
-        let idempotency = caller.idempotency().filter(|_| self.0.begin == "BEGIN");
-        let now = self.0.clock.now();
-        let origin = origin_json(caller);
-        let permission = caller.permission().map(kernel::Permission::code);
-        let (user, session) = (caller.user_id(), caller.session_id());
-        let feature = caller.feature().map(kernel::Feature::code);
-        let (key_id, key_hash) = match caller.actor() {
-            Actor::ApiKey { key_id, secret_hash } => (Some(key_id), Some(secret_hash.as_slice())),
-            Actor::User { .. } | Actor::System { .. } | Actor::Requester { .. } => (None, None),
-        };
-        let enter_params: [&(dyn crate::ToSql + Sync); 9] = [
-            &caller.tenant().0,
-            &user,
-            &session,
-            &key_id,
-            &key_hash,
-            &permission,
-            &feature,
-            &origin,
-            &now,
-        ];
-        let key = idempotency.map(|idempotency| idempotency.key.as_str());
-        let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
-        let asker = asker(caller);
-        let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&asker, &key, &fingerprint, &now];
-
-        let claiming: OptionFuture<_> = idempotency
-            .map(|_| client.query(&opening.claim, &claim_params))
-            .into();
-        let (begun, entered, claimed, rows) = join4(
-            client.batch_execute(self.0.begin),
-            client.query(&opening.enter, &enter_params),
-            claiming,
-            answer_of(client, first, params),
-        )
-        .await;
-        begun.map_err(from_postgres)?;
-        entered.map_err(|error| with_missing(from_postgres(error), permission, feature))?;
-        if let Some(Err(error)) = claimed {
-            if is_replay(&error) {
-                self.0.state.store(REPLAY, Ordering::Relaxed);
-            }
-            return Err(from_postgres(error));
-        }
-        rows.map_err(from_postgres)
-    }
-
-    /// Ends the transaction without its changes.
-    async fn roll_back(&self) {
-        let Ok(client) = self.client() else { return };
-        if self.0.state.load(Ordering::Relaxed) == FRESH || client.batch_execute("ROLLBACK").await.is_ok() {
-            self.0.state.store(OVER, Ordering::Relaxed);
-        }
-    }
-
-    /// Ends a transaction that only read, without waiting to hear of it: what it read is known, and
-    /// the next transaction on this connection queues up behind. That saves every read a trip.
-    async fn leave(&self) -> Result<()> {
-        let quick = self.0.state.load(Ordering::Relaxed) != FRESH && self.key_to_touch().is_none();
-        if self.0.failed.load(Ordering::Relaxed) || !quick {
-            return self.commit(None).await;
-        }
-        let mut commit = pin!(self.client()?.batch_execute("COMMIT"));
-        // Polled once it is sent; a connection that refuses is closed when this is dropped.
-        if let Poll::Ready(Err(error)) = futures::poll!(commit.as_mut()) {
-            return Err(from_postgres(error));
-        }
-        // The connection's own task writes it to the socket, before the answer can end the process's turn.
-        tokio::task::yield_now().await;
-        self.0.state.store(OVER, Ordering::Relaxed);
-        Ok(())
-    }
-
-    async fn commit(&self, answer: Option<Vec<u8>>) -> Result<()> {
-        if self.0.failed.load(Ordering::Relaxed) {
-            // COMMIT would succeed and do nothing.
-            self.roll_back().await;
-            return Err(Error::internal("a statement failed and its error was dropped"));
-        }
-        let (client, caller) = (self.client()?, &self.0.caller);
-        if self.0.state.load(Ordering::Relaxed) != FRESH {
-            match (answer, caller.idempotency()) {
-                (Some(answer), Some(idempotency)) => {
-                    let (tenant, asker) = (caller.tenant().0, asker(caller));
-                    let store = client.prepare_cached(STORE_ANSWER).await.map_err(from_postgres)?;
-                    let params: [&(dyn crate::ToSql + Sync); 4] =
-                        [&tenant, &asker, &idempotency.key, &answer];
-                    let (stored, committed, ()) = join3(
-                        client.execute(&store, &params),
-                        client.batch_execute("COMMIT"),
-                        self.touch_key(client),
-                    )
-                    .await;
-                    stored.map_err(from_postgres)?;
-                    committed
-                }
-                _ => {
-                    join(client.batch_execute("COMMIT"), self.touch_key(client))
-                        .await
-                        .0
-                }
-            }
-            .map_err(from_postgres)?;
-        }
-        self.0.state.store(OVER, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The caller's API key, when its use is to be noted.
-    fn key_to_touch(&self) -> Option<Uuid> {
-        match self.0.caller.actor() {
-            Actor::ApiKey { key_id, .. } => {
-                Some(*key_id).filter(|key| self.0.used_keys.is_due(*key, self.0.clock.now()))
-            }
-            Actor::User { .. } | Actor::Requester { .. } | Actor::System { .. } => None,
-        }
-    }
-
-    /// Notes the use of an API key in the trip that carries the COMMIT, as a statement of its own
-    /// behind it: the statement is prepared already, so it is sent as soon as this is polled. A
-    /// use that could not be noted fails nobody.
-    async fn touch_key(&self, client: &Object) {
-        let Some(key) = self.key_to_touch() else { return };
-        let (tenant, now) = (self.tenant().0, self.0.clock.now());
-        self.0.used_keys.note(key, now);
-        let noted = match client.prepare_cached(TOUCH_API_KEY).await {
-            Ok(touch) => client.execute(&touch, &[&tenant, &key, &now]).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = noted {
-            tracing::warn!(error = %from_postgres(error), "the use of an API key was not noted");
-        }
-    }
-}
-
-/// Whose idempotency key it is: the user's or the API key's.
-fn asker(caller: &Caller) -> Option<Uuid> {
-    match caller.actor() {
-        Actor::User { user_id, .. } => Some(*user_id),
-        Actor::ApiKey { key_id, .. } => Some(*key_id),
-        Actor::Requester { .. } | Actor::System { .. } => None,
-    }
 }
 
 /// The rows of a statement, and how many it changed. The statement is sent when this is first
@@ -342,35 +184,6 @@ async fn answer_of(
         rows.push(row);
     }
     Ok((rows, stream.rows_affected().unwrap_or(0)))
-}
-
-/// The statements that open a transaction, prepared.
-struct Opening {
-    enter: Statement,
-    claim: Statement,
-}
-
-impl Opening {
-    async fn prepare(client: &Object, touching: bool) -> Result<Self, tokio_postgres::Error> {
-        let touch: OptionFuture<_> = touching.then(|| client.prepare_cached(TOUCH_API_KEY)).into();
-        let (enter, claim, touch) =
-            join3(client.prepare_cached(ENTER), client.prepare_cached(CLAIM), touch).await;
-        let (enter, claim) = (enter?, claim?);
-        touch.transpose()?;
-        Ok(Self { enter, claim })
-    }
-}
-
-impl Drop for Inner {
-    /// A transaction that did not end (the client went away, the rollback failed) leaves a
-    /// connection that nobody may use: closing it makes Postgres roll back.
-    fn drop(&mut self) {
-        if !matches!(*self.state.get_mut(), FRESH | OVER)
-            && let Some(client) = self.client.take()
-        {
-            drop(Object::take(client));
-        }
-    }
 }
 
 pub(crate) async fn read<T>(db: &Db, caller: &Caller, work: impl AsyncFnOnce(Tx) -> Result<T>) -> Result<T> {
@@ -394,13 +207,13 @@ pub(crate) async fn write<T: Serialize + DeserializeOwned>(
     if tx.0.state.load(Ordering::Relaxed) == REPLAY {
         tx.roll_back().await;
         drop(tx);
-        return replay(db, caller).await;
+        return answers::replay(db, caller).await;
     }
     match outcome {
         Ok(value) => {
             let answer = caller
                 .idempotency()
-                .map(|_| seal_answer(&tx, &value))
+                .map(|_| answers::seal(&tx, &value))
                 .transpose()?;
             tx.commit(answer).await?;
             let nudges = std::mem::take(&mut *tx.0.nudges.lock().unwrap_or_else(PoisonError::into_inner));
@@ -429,63 +242,4 @@ async fn start(db: &Db, caller: &Caller, begin: &'static str) -> Result<Tx> {
         used_keys: db.used_keys().clone(),
     };
     Ok(Tx(Arc::new(inner), None))
-}
-
-pub(crate) fn answer_context(tenant: TenantId) -> String {
-    format!("{tenant}/idempotency_keys.answer")
-}
-
-fn seal_answer<T: Serialize>(tx: &Tx, value: &T) -> Result<Vec<u8>> {
-    let json = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok(tx.sealer().seal(&answer_context(tx.tenant()), &json)?.0)
-}
-
-async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Result<T> {
-    let key = caller.idempotency().map(|idempotency| idempotency.key.clone());
-    let stored = read(db, caller, async |tx| {
-        tx.query_opt(STORED_ANSWER, &[&caller.tenant().0, &asker(caller), &key])
-            .await
-    });
-    let stored = stored
-        .await?
-        .ok_or_else(|| Error::internal("the stored answer is gone"))?;
-    let json = db
-        .sealer()
-        .open(&answer_context(caller.tenant()), stored.get(0))?;
-    if let Some(idempotency) = caller.idempotency() {
-        idempotency.mark_replayed();
-    }
-    // Kept by an earlier version of the system, whose answer looked different.
-    serde_json::from_slice(&json).map_err(|_| {
-        Error::new(
-            kernel::Code::Conflict,
-            "This request was carried out before, and its answer can't be repeated any more; read the record instead.",
-        )
-    })
-}
-
-fn origin_json(caller: &Caller) -> String {
-    let origin = caller.origin();
-    let (actor, user_id) = match caller.actor() {
-        Actor::User { user_id, .. } | Actor::Requester { user_id } => ("user".to_owned(), Some(user_id)),
-        Actor::ApiKey { key_id, .. } => (format!("api_key:{key_id}"), None),
-        Actor::System { name } => ((*name).to_owned(), None),
-    };
-    serde_json::json!({
-        "actor": actor, "user_id": user_id, "request_id": origin.request_id, "ip": origin.ip, "user_agent": origin.user_agent,
-    })
-    .to_string()
-}
-
-/// Says which permission or feature is missing.
-fn with_missing(error: Error, permission: Option<&str>, feature: Option<&str>) -> Error {
-    match (error.code(), permission, feature) {
-        (kernel::Code::Forbidden, Some(permission), _) => {
-            error.with_details(serde_json::json!({ "permission": permission }))
-        }
-        (kernel::Code::PlanRequired, _, Some(feature)) if error.details().is_none() => {
-            error.with_details(serde_json::json!({ "feature": feature }))
-        }
-        _ => error,
-    }
 }

@@ -153,46 +153,6 @@ async fn a_persons_limit_is_their_own_over_what_the_company_has_used() {
     refused(make(&lucky_caller).await, Code::LimitReached);
 }
 
-/// The sender's record and the provider's reports come in any order, and more than once.
-#[tokio::test]
-async fn a_message_counts_once_when_the_provider_has_it() {
-    let company = Company::on_trial().await;
-    let message = async |channel: &str| {
-        let id = kernel::Clock::system().id();
-        company.run(
-            "INSERT INTO messages_outbox (tenant_id, id, channel, recipient_sealed, content_sealed, next_attempt_at, created_at)
-             VALUES ($1, $2, $3, '', '', now(), now())",
-            &[&company.tenant.0, &id, &channel],
-        )
-        .await;
-        id
-    };
-    let update = async |id, change: &str| {
-        let sql = format!("UPDATE messages_outbox SET {change} WHERE tenant_id = $1 AND id = $2");
-        company.run(&sql, &[&company.tenant.0, &id]).await;
-    };
-    let (sms, reported, failed, inbox) = (
-        message("sms").await,
-        message("sms").await,
-        message("sms").await,
-        message("inbox").await,
-    );
-    update(sms, "status = 'sending'").await;
-    assert_eq!(company.used(Limit::SmsMonthlyCap).await, 0);
-    update(sms, "status = 'sent', sent_at = now()").await;
-    update(sms, "status = 'sent', sent_at = now()").await;
-    update(sms, "status = 'delivered', delivered_at = now()").await;
-    assert_eq!(company.used(Limit::SmsMonthlyCap).await, 1);
-    update(reported, "status = 'delivered', delivered_at = now()").await;
-    update(reported, "sent_at = now()").await;
-    update(failed, "status = 'failed', failed_at = now()").await;
-    update(inbox, "status = 'sent', sent_at = now()").await;
-    assert_eq!(company.used(Limit::SmsMonthlyCap).await, 2);
-    assert_eq!(company.used(Limit::WhatsappMonthlyCap).await, 0);
-    update(message("whatsapp").await, "sent_at = now()").await;
-    assert_eq!(company.used(Limit::WhatsappMonthlyCap).await, 1);
-}
-
 #[tokio::test]
 async fn groups_and_roles_count_themselves() {
     let company = Company::on_trial().await;
