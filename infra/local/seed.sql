@@ -1,5 +1,6 @@
 -- The fixed part of the demo tenant: what the samples in events/ name by id. Run as administrator by
--- infra/demo, any number of times: it puts these rows back as they were and touches no other.
+-- infra/demo, any number of times: it puts these rows back as they were, takes away what the samples made
+-- of theirs, and touches no other.
 -- The setting demo.values is infra/local/demo.json with what needs a key or a hash beside it.
 BEGIN;
 CREATE FUNCTION pg_temp.demo(path text) RETURNS text
@@ -23,6 +24,31 @@ VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, pg_temp.
 ON CONFLICT (tenant_id, id) DO UPDATE
 SET password_hash = excluded.password_hash, status = 'active', email_verified_at = excluded.email_verified_at, twofa_methods = '{}';
 DELETE FROM totp_secrets WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND user_id = pg_temp.demo('user.id')::uuid;
+
+-- With its key remembered, a sample would be told what it did and do nothing; with what it made still there,
+-- it would be refused. Users may have become somebody: only their addresses are free again.
+DELETE FROM idempotency_keys WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND key LIKE 'sample-%';
+DELETE FROM contacts WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND name_norm = 'yusuf karam';
+UPDATE users SET status = 'deactivated', email = id || '@gone.example', email_norm = id || '@gone.example'
+WHERE tenant_id = pg_temp.demo('tenant.id')::uuid
+  AND email_norm IN ('created@demo-realty.example', 'sampled@demo-realty.example');
+UPDATE channel_accounts SET deleted_at = now(), updated_at = now(), edge_published_at = NULL
+WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND display_phone_number = '+96522220109' AND deleted_at IS NULL;
+DELETE FROM dictionary_codes d WHERE d.tenant_id = pg_temp.demo('tenant.id')::uuid AND d.code = 'sample'
+  AND NOT EXISTS (SELECT FROM users u WHERE u.tenant_id = d.tenant_id AND d.id IN (u.job_title_id, u.department_id));
+DELETE FROM group_roles gr USING groups g
+WHERE gr.tenant_id = pg_temp.demo('tenant.id')::uuid AND g.tenant_id = gr.tenant_id AND g.id = gr.group_id AND g.code = 'sample_group';
+DELETE FROM group_members m USING groups g
+WHERE m.tenant_id = pg_temp.demo('tenant.id')::uuid AND g.tenant_id = m.tenant_id AND g.id = m.group_id AND g.code = 'sample_group';
+DELETE FROM groups WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND code = 'sample_group';
+DELETE FROM user_roles ur USING roles r
+WHERE ur.tenant_id = pg_temp.demo('tenant.id')::uuid AND r.tenant_id = ur.tenant_id AND r.id = ur.role_id AND r.code = 'sample_role';
+DELETE FROM group_roles gr USING roles r
+WHERE gr.tenant_id = pg_temp.demo('tenant.id')::uuid AND r.tenant_id = gr.tenant_id AND r.id = gr.role_id AND r.code = 'sample_role';
+DELETE FROM role_hierarchy h USING roles r
+WHERE h.tenant_id = pg_temp.demo('tenant.id')::uuid AND r.tenant_id = h.tenant_id AND r.code = 'sample_role'
+  AND r.id IN (h.parent_role_id, h.child_role_id);
+DELETE FROM roles WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND code = 'sample_role';
 
 INSERT INTO user_roles (tenant_id, user_id, role_id)
 SELECT pg_temp.demo('tenant.id')::uuid, pg_temp.demo('user.id')::uuid, r.id
@@ -118,6 +144,9 @@ INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at)
 SELECT pg_temp.demo('tenant.id')::uuid, (g.value ->> 'id')::uuid, 'demo_' || g.key, 'Demo ' || g.key, '2025-01-01Z', '2025-01-01Z'
 FROM jsonb_each(pg_temp.demo('access.groups')::jsonb) g
 ON CONFLICT (tenant_id, id) DO UPDATE SET name = excluded.name, description = '', is_active = true;
+DELETE FROM group_members
+WHERE tenant_id = pg_temp.demo('tenant.id')::uuid AND group_id = pg_temp.demo('access.groups.sales.id')::uuid
+  AND user_id = pg_temp.demo('access.colleague.id')::uuid;
 INSERT INTO group_members (tenant_id, group_id, user_id, added_at)
 VALUES (pg_temp.demo('tenant.id')::uuid, pg_temp.demo('access.groups.support.id')::uuid,
         pg_temp.demo('access.colleague.id')::uuid, '2025-01-01Z')
@@ -198,4 +227,25 @@ SELECT pg_temp.demo('tenant.id')::uuid, (c.value ->> 'id')::uuid, c.value ->> 'k
        '2025-01-01Z', '2025-01-01Z'
 FROM jsonb_each(pg_temp.demo('codes')::jsonb) c
 ON CONFLICT (id) DO UPDATE SET label = excluded.label, is_active = true;
+COMMIT;
+
+-- A company that was provisioned and that nobody joined yet. In a transaction of its own: what the commit
+-- audits is a line of the company that is entered then.
+BEGIN;
+SET LOCAL ROLE m3_owner;
+SELECT set_config('app.current_tenant_id', pg_temp.demo('provisioned.tenant.id'), true),
+       set_config('app.origin', '{"actor": "seed"}', true);
+INSERT INTO tenants (id, name, slug)
+VALUES (pg_temp.demo('provisioned.tenant.id')::uuid, pg_temp.demo('provisioned.tenant.name'), pg_temp.demo('provisioned.tenant.slug'))
+ON CONFLICT (id) DO UPDATE SET status = 'active';
+INSERT INTO users (tenant_id, id, email, email_norm, full_name, status)
+VALUES (pg_temp.demo('provisioned.tenant.id')::uuid, pg_temp.demo('provisioned.admin.id')::uuid,
+        pg_temp.demo('provisioned.admin.email'), pg_temp.demo('provisioned.admin.email'),
+        pg_temp.demo('provisioned.admin.full_name'), 'invited')
+ON CONFLICT (tenant_id, id) DO NOTHING;
+INSERT INTO user_roles (tenant_id, user_id, role_id)
+SELECT pg_temp.demo('provisioned.tenant.id')::uuid, pg_temp.demo('provisioned.admin.id')::uuid, r.id
+FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin'
+ON CONFLICT DO NOTHING;
+DELETE FROM idempotency_keys WHERE tenant_id = pg_temp.demo('provisioned.tenant.id')::uuid AND key LIKE 'sample-%';
 COMMIT;

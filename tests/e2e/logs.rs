@@ -31,6 +31,13 @@ pub fn tell_nothing(also: &[&str]) {
     );
 }
 
+/// How many lines of a function's log count this metric.
+fn counted(function: &str, metric: &str) -> usize {
+    let log = std::fs::read(local("logs").join(format!("{function}.log"))).unwrap_or_default();
+    let counts = format!("\"{metric}\":1.0");
+    String::from_utf8_lossy(&log).matches(&counts).count()
+}
+
 #[tokio::test]
 async fn refusals_and_failures_name_nobody() {
     let stack = Stack::running();
@@ -56,7 +63,10 @@ async fn refusals_and_failures_name_nobody() {
         .expect_error(422, "VALIDATION_FAILED");
     let login =
         json!({ "email": "nobody@e2e.example", "password": "e2e-password-wrong", "delivery": "body" });
+    let failed_before = counted("auth", "LoginFailed");
     tenant.call("POST", "/v1/auth/login", &login).await.expect(401);
+    let told = async || (counted("auth", "LoginFailed") > failed_before).then_some(());
+    stack.wait_for("the metric that an alarm counts", told).await;
     let spent = json!({ "refresh_token": format!("m3r_{}", "A".repeat(43)) });
     tenant.call("POST", "/v1/auth/refresh", &spent).await.expect(401);
 

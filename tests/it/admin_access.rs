@@ -7,5 +7,6 @@ mod groups;
 mod hierarchy;
 mod key_tree;
 mod races;
+mod reactivating;
 mod roles;
 pub mod setup;

@@ -1,6 +1,7 @@
 //! `/v1/approvals`, and what it gates.
 
 mod approvers;
+mod asking;
 mod deciding;
 mod executing;
 mod foreign;

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod issuer;
+mod recovery;
 mod second_factor;
 mod setup;
 mod sign_in;

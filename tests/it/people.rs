@@ -2,10 +2,13 @@
 
 mod bulk;
 mod dictionaries;
+mod founders;
 mod groups;
 mod handing_over;
 mod invites;
 mod lifecycle;
+pub(crate) mod locks;
+mod mails;
 mod races;
 mod resets;
 pub(crate) mod setup;

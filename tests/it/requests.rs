@@ -1,6 +1,7 @@
 //! What holds for every request: tokens, envelopes, ids.
 
 use crate::support::{Login, World, claims_from, public_key, token};
+use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -206,4 +207,41 @@ async fn a_database_that_is_away_is_a_503_with_retry_after() {
     assert_eq!(answer.headers["retry-after"], "2");
     answer.expect_code(503, "UNAVAILABLE");
     let _ = claims_from(world.test.db.clock());
+}
+
+/// The body may hold a password, a code or a number, and of six digits every hash is soon tried.
+#[tokio::test]
+async fn of_a_body_sent_with_a_key_only_a_keyed_hash_is_kept() {
+    let (one, other) = (World::new().await, World::new().await);
+    let body = json!({ "first_name": "Mona" });
+    let key = [("idempotency-key", "made-once")];
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for world in [&one, &other] {
+        let (api, me) = (world.contacts(), world.admin().await);
+        let made = api.json(&me, "POST", "/v1/contacts", &key, &body).await;
+        let again = api.json(&me, "POST", "/v1/contacts", &key, &body).await;
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+        assert_eq!(again.expect(201), made.expect(201));
+        api.json(
+            &me,
+            "POST",
+            "/v1/contacts",
+            &key,
+            &json!({ "first_name": "Omar" }),
+        )
+        .await
+        .expect_code(422, "VALIDATION_FAILED");
+        let sql = "SELECT fingerprint FROM idempotency_keys WHERE tenant_id = $1";
+        let admin = world.admin_sql().await;
+        kept.push(admin.query_one(sql, &[&world.tenant.0]).await.unwrap().get(0));
+    }
+    let mut plain = Context::new(&SHA256);
+    for part in ["POST", "/v1/contacts", &body.to_string()] {
+        plain.update(&(part.len() as u64).to_be_bytes());
+        plain.update(part.as_bytes());
+    }
+    let plain = plain.finish();
+    assert_eq!(kept[0].len(), 32);
+    assert!(kept.iter().all(|kept| kept != plain.as_ref()));
+    assert_ne!(kept[0], kept[1], "each company's its own");
 }

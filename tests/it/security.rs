@@ -1,6 +1,7 @@
 //! Proving who somebody is: links by mail, second factors, phones, and what a company asks.
 
 mod links;
+mod locks;
 mod login_2fa;
 mod password;
 mod phone;

@@ -163,6 +163,23 @@ impl World {
         admin_function::people::links::Links::new(cloud.rate_limiter(table, clock), limit, sealer)
     }
 
+    /// Counts mailed links in a table.
+    pub fn mails(
+        &self,
+        cloud: &cloud::Cloud,
+        table: &str,
+        limits: admin_function::people::mails::Limits,
+    ) -> admin_function::people::mails::Mails {
+        let (clock, sealer) = (self.test.db.clock().clone(), self.test.db.sealer().clone());
+        admin_function::people::mails::Mails::new(cloud.rate_limiter(table, clock), limits, sealer)
+    }
+
+    /// As [`World::mails`], for tests that are about something else.
+    pub fn any_mails(&self, cloud: &cloud::Cloud) -> admin_function::people::mails::Mails {
+        let limits = admin_function::people::mails::Limits::times(u32::MAX);
+        self.mails(cloud, crate::messaging::stack::shared_table(), limits)
+    }
+
     /// The admin function, set up otherwise.
     pub fn administration_with(&self, change: impl FnOnce(&mut admin_function::App)) -> Api {
         let cloud = cloud::Cloud::connect(&crate::messaging::stack::aws_env(
@@ -174,6 +191,7 @@ impl World {
             web: self.web(),
             bucket: cloud.bucket(crate::messaging::stack::BUCKET),
             links: self.links(&cloud, "none", cloud::LINKS),
+            mails: self.any_mails(&cloud),
             app_url: "https://app.test".into(),
             is_dev: true,
         };

@@ -9,12 +9,16 @@ pub mod security;
 pub mod tenants;
 
 use axum::extract::FromRef;
-use cloud::{Bucket, Cloud};
+use cloud::{Bucket, Cloud, LINKS, RateLimit};
 use config::{Env, secret};
 use kernel::{Clock, Error, Result};
-use people::links::{self, Links};
+use people::links::Links;
+use people::mails::{Limits, Mails};
 use std::sync::Arc;
 use web::{Routes, Web};
+
+/// On a developer's machine everybody has one address, and tests make hundreds of companies.
+const LOCAL_FACTOR: u32 = 100;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -25,6 +29,8 @@ pub struct App {
     pub bucket: Bucket,
     /// How often an address may follow links.
     pub links: Links,
+    /// How many links are mailed to an address, and for a company.
+    pub mails: Mails,
     /// Where people open the system: links in messages begin with it. No trailing slash.
     pub app_url: Arc<str>,
     /// Whether this is a developer's environment, where plans may be tried out.
@@ -61,13 +67,24 @@ impl App {
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
         db.warm_up().await;
         let limiter = cloud.rate_limiter(setting("STATE_TABLE")?, clock.clone());
-        let links = Links::new(limiter, links::limit_of(setting("M3_ENV")?), db.sealer().clone());
+        let factor = if setting("M3_ENV")? == "local" {
+            LOCAL_FACTOR
+        } else {
+            1
+        };
+        let followed = RateLimit {
+            capacity: LINKS.capacity * factor,
+            ..LINKS
+        };
+        let links = Links::new(limiter.clone(), followed, db.sealer().clone());
+        let mails = Mails::new(limiter, Limits::times(factor), db.sealer().clone());
         let operator = secrets.parse(secret::PROVISIONING_KEY).map_err(Error::internal)?;
         Ok(Self {
             db,
             web: Web::from_config(&env, &secrets, clock)?.with_operator(&operator),
             bucket: cloud.bucket(setting("BUCKET")?),
             links,
+            mails,
             app_url: setting("APP_URL")?.trim_end_matches('/').into(),
             is_dev: matches!(env.optional("M3_ENV"), Some("local" | "dev")),
         })

@@ -39,7 +39,8 @@ pub async fn get(
 
 /// Cancels a request for approval.
 ///
-/// Who made it may while it waits, and who manages policies; then the requester is told.
+/// Who made it may while it waits, and who manages policies; then the requester is told. Whoever was
+/// asked to approve it finds that in the inbox.
 pub async fn cancel(
     State(app): State<App>,
     Auth(caller): Auth,

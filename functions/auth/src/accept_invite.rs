@@ -44,7 +44,7 @@ pub async fn create(
     quota: Quota,
     Json(body): Json<AcceptBody>,
 ) -> Result<Delivered<200, AcceptedAnswer>> {
-    app.guard.signup_from(&origin, &quota).await?;
+    app.guard.link_from(&origin, &quota).await?;
     let token = InviteToken::parse(&body.token)?;
     let answer = Answer {
         full_name: body.full_name.as_deref(),

@@ -51,7 +51,8 @@ pub async fn enable_sms(State(app): State<App>, Auth(caller): Auth) -> Result<Js
 
 /// Turns off login codes by SMS.
 ///
-/// Needs a code of the authenticator app, a backup code, or the password.
+/// Needs a code of the authenticator app, a backup code, or the password. 409 when they are not on; then
+/// the proof is not looked at.
 pub async fn disable_sms(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -69,7 +70,8 @@ pub async fn enable_whatsapp(State(app): State<App>, Auth(caller): Auth) -> Resu
 
 /// Turns off login codes by WhatsApp.
 ///
-/// Needs a code of the authenticator app, a backup code, or the password.
+/// Needs a code of the authenticator app, a backup code, or the password. 409 when they are not on; then
+/// the proof is not looked at.
 pub async fn disable_whatsapp(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -121,6 +123,7 @@ pub(crate) async fn disable(
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
     let verdict = Verdict::default();
     let removed = app.db.write(caller, async |tx| {
+        method::must_be_on(&tx, user_id, method).await?;
         verdict.note(proof.check(&tx, user_id).await)?;
         method::remove(&tx, user_id, method).await
     });

@@ -6,15 +6,19 @@
 //! links.
 
 use crate::proving::Offered;
-use cloud::{Attempt, Cloud, Key, LINKS, LockOut, LockOuts, RateLimit, RateLimiter, too_many};
+use cloud::{
+    Attempt, Cloud, Decision, Key, LINKS, LockOut, LockOuts, MAILBOX, RateLimit, RateLimiter, too_many,
+};
 use config::Env;
+use futures::future::try_join_all;
 use kernel::{Caller, Clock, Code, Email, Error, Origin, Phone, Result, Sealer};
 use std::time::Duration;
+use telemetry::Metrics;
 use uuid::Uuid;
 use web::Quota;
 
 /// S1.6: 5 wrong passwords for one address in one company, then 10 minutes none.
-const WRONG_PASSWORDS: LockOut = LockOut::of("login");
+pub(crate) const WRONG_PASSWORDS: LockOut = LockOut::of("login");
 /// As many wrong second factors of one user, over all of the user's logins under way.
 const WRONG_SECOND_FACTORS: LockOut = LockOut::of("second-factor");
 /// As many wrong passwords of a user who is signed in. Counted apart, so that a stolen session locks
@@ -34,6 +38,20 @@ const LOGIN_CODES: RateLimit = RateLimit {
 const CODES_TO: RateLimit = RateLimit {
     name: "phone-to",
     capacity: 6,
+    per: Duration::from_hours(1),
+};
+/// New passwords that one user chooses who knows the old one: each is told by mail, and ends other sessions.
+const PASSWORD_CHANGES: RateLimit = RateLimit {
+    name: "password-changes",
+    capacity: 5,
+    per: Duration::from_hours(1),
+};
+/// Messages that a mailbox gets beyond one for each request, where the address has accounts in several
+/// companies: as many as one request is good for. They are left out silently, and have a budget of their own:
+/// of the mailbox's it would show how many accounts there are.
+const MORE_MAILS: RateLimit = RateLimit {
+    name: "mail-more",
+    capacity: 3,
     per: Duration::from_hours(1),
 };
 /// On a developer's machine everybody has one address, and tests sign up hundreds of companies.
@@ -86,11 +104,7 @@ impl Limits {
             capacity: 60,
             per: Duration::from_hours(1),
         },
-        mailbox: RateLimit {
-            name: "mail-to",
-            capacity: 5,
-            per: Duration::from_hours(1),
-        },
+        mailbox: MAILBOX,
         phones_of_tenant: RateLimit {
             name: "phone-tenant",
             capacity: 200,
@@ -117,10 +131,11 @@ impl Limits {
 /// Counts tries.
 #[derive(Clone)]
 pub struct Guard {
-    lock_outs: LockOuts,
+    pub(crate) lock_outs: LockOuts,
     limiter: RateLimiter,
-    sealer: Sealer,
+    pub(crate) sealer: Sealer,
     limits: Limits,
+    clock: Clock,
 }
 
 impl Guard {
@@ -129,13 +144,14 @@ impl Guard {
     pub fn new(cloud: &Cloud, table: &str, sealer: Sealer, clock: Clock, limits: Limits) -> Self {
         let (lock_outs, limiter) = (
             cloud.lock_outs(table, clock.clone()),
-            cloud.rate_limiter(table, clock),
+            cloud.rate_limiter(table, clock.clone()),
         );
         Self {
             lock_outs,
             limiter,
             sealer,
             limits,
+            clock,
         }
     }
 
@@ -149,6 +165,11 @@ impl Guard {
             clock,
             Limits::times(if local { LOCAL_FACTOR } else { 1 }),
         ))
+    }
+
+    /// Tells operators of a wrong password or second factor; of whom is said in the audit log alone.
+    pub(crate) fn login_failed(&self) {
+        Metrics::of("auth").count("LoginFailed").emit(&self.clock);
     }
 
     /// Counts a login from an address.
@@ -183,37 +204,45 @@ impl Guard {
         self.take_key(&self.limits.mailbox, &key).await
     }
 
-    /// Counts a code that verifies a phone: from this address, in this company, and to this number.
+    /// To how many accounts of a mailbox one request may write that was counted by [`Guard::mail`], of so many.
+    pub(crate) async fn mails_to(&self, email: &Email, accounts: usize) -> Result<usize> {
+        let more = u32::try_from(accounts.saturating_sub(1)).map_err(Error::internal)?;
+        if more == 0 {
+            return Ok(accounts);
+        }
+        let key = Key::personal(&self.sealer, &email.normalised);
+        let (allowed, _) = self.limiter.take_up_to(&MORE_MAILS, &key, more).await?;
+        Ok(1 + allowed as usize)
+    }
+
+    /// Counts a code that verifies a phone, once it is known that it is sent: from this address, in this
+    /// company, and to this number. Where one of them has had its codes, the others have none counted.
     pub(crate) async fn phone_code(&self, caller: &Caller, quota: &Quota, phone: &Phone) -> Result<()> {
-        self.take(&self.limits.phones, caller.origin(), quota).await?;
-        self.take_key(&self.limits.phones_of_tenant, &Key::id(caller.tenant()))
-            .await?;
-        self.take_key(&CODES_TO, &Key::personal(&self.sealer, phone.as_str()))
-            .await
+        let mut wanted = vec![
+            (&self.limits.phones_of_tenant, Key::id(caller.tenant())),
+            (&CODES_TO, Key::personal(&self.sealer, phone.as_str())),
+        ];
+        let ip = caller.origin().ip.as_deref();
+        wanted.extend(ip.map(|ip| (&self.limits.phones, Key::personal(&self.sealer, ip))));
+        let left = self.take_each(&wanted, 0).await?;
+        if let Some(used_up) = left.iter().find(|decision| decision.remaining == 0) {
+            return Err(too_many(used_up.reset_after));
+        }
+        let taken = self.take_each(&wanted, 1).await?;
+        if let (Some(_), Some(decision)) = (ip, taken.last()) {
+            quota.note(decision.limit, decision.remaining, decision.reset_after);
+        }
+        taken.iter().try_for_each(Decision::check)
+    }
+
+    /// Counts a new password that a user chooses.
+    pub(crate) async fn password_change(&self, user_id: Uuid) -> Result<()> {
+        self.take_key(&PASSWORD_CHANGES, &Key::id(user_id)).await
     }
 
     /// Counts a login code that is sent to a user.
     pub(crate) async fn login_code(&self, user_id: Uuid) -> Result<()> {
         self.take_key(&LOGIN_CODES, &Key::id(user_id)).await
-    }
-
-    /// Counts a guess, before the password is looked at; how many more are left.
-    pub(crate) async fn guess(&self, lock_key: &str) -> Result<u32> {
-        self.begin(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key))
-            .await
-    }
-
-    /// The password was right, for an account that says nothing of the guesses before it: they stay
-    /// counted, and this one is not.
-    pub(crate) async fn not_a_guess(&self, lock_key: &str) {
-        let key = Key::personal(&self.sealer, lock_key);
-        warn(self.lock_outs.take_back(&WRONG_PASSWORDS, &key).await);
-    }
-
-    /// The password was right.
-    pub(crate) async fn guessed_right(&self, lock_key: &str) {
-        self.clear(&WRONG_PASSWORDS, &Key::personal(&self.sealer, lock_key))
-            .await;
     }
 
     /// Counts a second factor of a user, before it is looked at.
@@ -238,14 +267,28 @@ impl Guard {
         self.clear(wrong(offered), &Key::id(user_id)).await;
     }
 
-    async fn begin(&self, rule: &LockOut, key: &Key) -> Result<u32> {
+    /// Nothing was looked at: whoever asked may not enter.
+    pub(crate) async fn not_a_proof(&self, offered: Offered, user_id: Uuid) {
+        warn(self.lock_outs.take_back(wrong(offered), &Key::id(user_id)).await);
+    }
+
+    /// Tells operators of a try after too many.
+    pub(crate) fn locked_out(&self) {
+        Metrics::of("auth").count("LockedOut").emit(&self.clock);
+    }
+
+    /// Counts a try; how many more are left.
+    pub(crate) async fn begin(&self, rule: &LockOut, key: &Key) -> Result<u32> {
         match self.lock_outs.begin(rule, key).await? {
             Attempt::Allowed { left } => Ok(left),
-            Attempt::Locked { retry_after } => Err(too_many(retry_after)),
+            Attempt::Locked { retry_after } => {
+                self.locked_out();
+                Err(too_many(retry_after))
+            }
         }
     }
 
-    async fn clear(&self, rule: &LockOut, key: &Key) {
+    pub(crate) async fn clear(&self, rule: &LockOut, key: &Key) {
         warn(self.lock_outs.clear(rule, key).await);
     }
 
@@ -271,6 +314,14 @@ impl Guard {
         decision.check()
     }
 
+    async fn take_each(&self, wanted: &[(&RateLimit, Key)], amount: u32) -> Result<Vec<Decision>> {
+        let taken = wanted.iter().map(async |(limit, key)| {
+            let (_, decision) = self.limiter.take_up_to(limit, key, amount).await?;
+            Ok(decision)
+        });
+        try_join_all(taken).await
+    }
+
     async fn take_key(&self, limit: &RateLimit, key: &Key) -> Result<()> {
         self.limiter.take(limit, key).await?.check()
     }
@@ -285,7 +336,7 @@ fn wrong(offered: Offered) -> &'static LockOut {
 }
 
 /// Not worth failing a request for: a count also ends by itself.
-fn warn(changed: Result<()>) {
+pub(crate) fn warn(changed: Result<()>) {
     if let Err(error) = changed {
         tracing::warn!(
             cause = telemetry::chain(&error),

@@ -5,6 +5,7 @@ pub mod accept_invite;
 mod answer;
 pub mod factor;
 mod guard;
+mod guesses;
 pub mod link;
 pub mod login;
 pub mod login_2fa;

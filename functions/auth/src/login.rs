@@ -2,10 +2,11 @@
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
+use crate::guesses::Guess;
 use crate::sign_in::sign_in;
 use axum::extract::State;
 use futures::future::try_join_all;
-use identity::login::{self, Credentials, Login};
+use identity::login::{self, Credentials};
 use identity::sign_in::FirstFactor;
 use kernel::{Code, Error};
 use schemars::JsonSchema;
@@ -34,7 +35,9 @@ pub struct LoginBody {
 /// Logs in.
 ///
 /// After 5 wrong passwords for an address within 10 minutes every further attempt is refused with
-/// 429 for 10 minutes. Whether an account exists is never told. Without `tenant` four accounts of the
+/// 429 for 10 minutes. Those that name a company are counted for it alone, and those that name none for all:
+/// an account bears five in all. Whether an account exists is never told, so one that had its five by name
+/// is not opened without the name either, as if the password were wrong. Without `tenant` four accounts of the
 /// address are tried at most, those with a verified address first. Where a second factor is on, the right
 /// password is answered with 401 `AUTH_2FA_REQUIRED`; its details hold the `challenge_token` (good for
 /// 5 minutes) and the `methods` to go on with at `/v1/auth/login/2fa`.
@@ -48,9 +51,8 @@ pub async fn create(
     let credentials = Credentials::parse(&body.email, &body.password, body.tenant.as_deref())?;
     app.guard.login_from(&origin, &quota).await?;
     let login = credentials.find(&app.db).await?;
-    let lock_key = login.lock_key();
-    let tries_left = app.guard.guess(&lock_key).await?;
-    let opened = login.check()?;
+    let guess = app.guard.guess(&login).await?;
+    let opened = login.check(|account| guess.may_open(account))?;
     let outcome = match opened.account() {
         Ok(Some(verified)) => {
             let proved = FirstFactor::Password(verified.password_hash);
@@ -62,16 +64,18 @@ pub async fn create(
     let answer = match outcome {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => {
-            audit_failure(&app, &origin, &login, tries_left == 0).await?;
+            app.guard.login_failed();
+            audit_failure(&app, &origin, &guess).await?;
             Err(login::refused())
         }
         Err(error) => Err(error),
     };
     let was_right = answer.as_ref().map_or_else(right_so_far, |_| true);
-    if was_right && opened.forgives() {
-        app.guard.guessed_right(&lock_key).await;
-    } else if was_right {
-        app.guard.not_a_guess(&lock_key).await;
+    if was_right {
+        match opened.forgiven().as_slice() {
+            [] => app.guard.not_a_guess(&login).await,
+            forgiven => app.guard.guessed_right(forgiven).await,
+        }
     }
     if !(was_right && opened.is_the_owners()) {
         tokio::time::sleep_until(began + FAILURE_TIME).await;
@@ -88,13 +92,8 @@ fn right_so_far(error: &Error) -> bool {
 }
 
 /// A line in the audit log of each account that it could have been; at the last try its owner is told.
-async fn audit_failure(
-    app: &App,
-    origin: &kernel::Origin,
-    login: &Login<'_>,
-    locked_out: bool,
-) -> Result<()> {
-    let noted = login.accounts().map(async |account| {
+async fn audit_failure(app: &App, origin: &kernel::Origin, guess: &Guess) -> Result<()> {
+    let noted = guess.accounts().map(async |(account, locked_out)| {
         let caller = App::act_for(account.tenant, origin);
         let noted = app.db.write(&caller, async |tx| {
             login::audit_failure(&tx, account.user_id, locked_out).await

@@ -79,7 +79,10 @@ pub async fn create(
             let answer = app.signed_in(*account, session, &token, body.delivery)?;
             Ok(SecondStep::SignedIn(Box::new(answer)))
         }
-        Finished::Wrong { attempts_left } => Err(sign_in::wrong(attempts_left).into()),
+        Finished::Wrong { attempts_left } => {
+            app.guard.login_failed();
+            Err(sign_in::wrong(attempts_left).into())
+        }
         Finished::Over => Err(sign_in::over().into()),
     }
 }
@@ -94,12 +97,12 @@ async fn send(
     let channel = factor
         .channel()
         .ok_or_else(|| Error::internal("a code that is not sent was to be sent"))?;
-    app.guard.login_code(user_id).await?;
-    app.db
-        .write(caller, async |tx| {
-            login_code::send(&tx, user_id, challenge, channel).await
-        })
-        .await?;
+    let sent = app.db.write(caller, async |tx| {
+        let due = login_code::may_send(&tx, user_id, challenge, channel).await?;
+        app.guard.login_code(user_id).await?;
+        login_code::send(&tx, due).await
+    });
+    sent.await?;
     Ok(SecondStep::Sent(CodeSent {
         sent: true,
         method: channel.code(),

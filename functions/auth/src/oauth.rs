@@ -87,7 +87,8 @@ pub async fn start(
 /// are several: 409 `AUTH_TENANT_REQUIRED` with the companies; repeat with the same code, state and a
 /// `tenant`, once and within 10 minutes. With a second factor on: 401 `AUTH_2FA_REQUIRED`, as from
 /// `/v1/auth/login`; an identity that is new to the account is linked when the session opens. Everything
-/// else that is wrong with code, state or provider is 401 `AUTH_OAUTH_REFUSED`: begin again.
+/// else that is wrong with code, state or provider is 401 `AUTH_OAUTH_REFUSED`: begin again. The user is told
+/// of an identity that is linked; a new password unlinks all.
 pub async fn callback(
     State(app): State<App>,
     Origin(origin): Origin,
@@ -124,7 +125,7 @@ pub async fn callback(
     };
     let subject = Subject::of(app.db.sealer(), &vouched);
     let proved = if candidate.linked {
-        FirstFactor::Linked
+        FirstFactor::Linked(&subject)
     } else {
         FirstFactor::Unlinked(&subject)
     };

@@ -31,8 +31,9 @@ pub struct ChangeBody {
 
 /// Sets a new password by the link that `/v1/auth/forgot-password` sent.
 ///
-/// Ends every session of the user and every login under way, and lifts a lock-out. The link is good
-/// once, for an hour; a password that is refused does not spend it. A second factor stays on.
+/// Ends every session of the user and every login under way, lifts a lock-out, and unlinks the identities
+/// of providers: signing in with one links it anew. The link is good once, for an hour; a password that is
+/// refused does not spend it. A second factor stays on.
 pub async fn reset(
     State(app): State<App>,
     Origin(origin): Origin,
@@ -56,16 +57,17 @@ pub async fn reset(
             credential::reset(&tx, &holder, &token, &hash).await
         })
         .await?;
-    for key in login::lock_keys(owner.tenant, holder.email_norm()) {
-        app.guard.guessed_right(&key).await;
-    }
+    app.guard
+        .guessed_right(&login::lock_keys(owner.tenant, holder.email_norm()))
+        .await;
     Ok(NoContent)
 }
 
 /// Changes the caller's password.
 ///
-/// Needs the present one. Ends the caller's other sessions and every login under way; this session goes
-/// on. 5 wrong passwords within 10 minutes refuse further tries for 10 minutes.
+/// Needs the present one. Ends the caller's other sessions and every login under way, and unlinks the
+/// identities of providers; this session goes on. 5 wrong passwords within 10 minutes refuse further tries
+/// for 10 minutes, and 5 changes within an hour further changes.
 pub async fn change(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -86,7 +88,9 @@ pub async fn change(
         let holder = credential::holder(&tx, user_id).await?;
         let holder = holder.ok_or_else(Error::unauthenticated)?;
         verdict.note(holder.knows(&current))?;
-        credential::change(&tx, &holder, &body.new_password).await
+        let hash = holder.choose("new_password", &body.new_password)?.hash()?;
+        app.guard.password_change(user_id).await?;
+        credential::change(&tx, &holder, &hash).await
     });
     app.with_proof(&caller, Offered::Password, &verdict, Box::pin(change))
         .await?;

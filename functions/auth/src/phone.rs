@@ -44,16 +44,18 @@ pub async fn start(
 ) -> Result<Accepted<PhoneVerification>> {
     let phone = parse(&body.e164)?;
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
-    app.guard.phone_code(&caller, &quota, &phone).await?;
-    let started = app.db.write(&caller, async |tx| {
-        phone_verification::start(&tx, user_id, &phone, body.channel).await
-    });
     let window = Duration::from_secs(START_WINDOW.as_secs().unsigned_abs());
-    let (verification, left) = started.await.inspect_err(|error| {
-        if error.code() == Code::RateLimited {
-            quota.note(MAX_STARTS, 0, error.retry_after().unwrap_or(window));
-        }
-    })?;
+    let started = app.db.write(&caller, async |tx| {
+        let may = phone_verification::may_start(&tx, user_id, &phone).await;
+        let starting = may.inspect_err(|error| {
+            if error.code() == Code::RateLimited {
+                quota.note(MAX_STARTS, 0, error.retry_after().unwrap_or(window));
+            }
+        })?;
+        app.guard.phone_code(&caller, &quota, &phone).await?;
+        phone_verification::start(&tx, starting, body.channel).await
+    });
+    let (verification, left) = started.await?;
     quota.note(MAX_STARTS, left, window);
     Ok(Accepted(verification))
 }
@@ -61,30 +63,26 @@ pub async fn start(
 /// Sends another code for the verification under way.
 ///
 /// At most one a minute, and six for a verification; a number and a company get no more than for a
-/// start. The former code is worth nothing any more; the attempts made stay counted.
+/// start. It is good for another 10 minutes, and the former code is worth nothing any more; the attempts
+/// made stay counted.
 pub async fn resend(
     State(app): State<App>,
     Auth(caller): Auth,
     quota: Quota,
 ) -> Result<Accepted<PhoneVerification>> {
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
-    let number = app
-        .db
-        .read(&caller, async |tx| phone_verification::number(&tx, user_id).await)
-        .await?;
-    if let Some(phone) = number {
-        app.guard.phone_code(&caller, &quota, &phone).await?;
-    }
-    let sent = app
-        .db
-        .write(&caller, async |tx| phone_verification::resend(&tx, user_id).await);
+    let sent = app.db.write(&caller, async |tx| {
+        let resending = phone_verification::may_resend(&tx, user_id).await?;
+        app.guard.phone_code(&caller, &quota, &resending.phone).await?;
+        phone_verification::resend(&tx, &resending).await
+    });
     Ok(Accepted(sent.await?))
 }
 
 /// Confirms a phone with the code that was sent to it.
 ///
 /// From then on it is the caller's verified phone, in place of a former one. 409 when SMS or WhatsApp
-/// login codes, turned on meanwhile, go to another number.
+/// login codes, turned on meanwhile, go to another number. A wrong code uses up no `Idempotency-Key`.
 pub async fn confirm(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -93,7 +91,12 @@ pub async fn confirm(
     let phone = parse(&body.e164)?;
     let user_id = caller.user_id().ok_or_else(Error::unauthenticated)?;
     let tried = app.db.write(&caller, async |tx| {
-        phone_verification::confirm(&tx, user_id, &phone, &body.code).await
+        let tried = phone_verification::confirm(&tx, user_id, &phone, &body.code).await?;
+        if !matches!(tried, Confirmation::Verified(_)) {
+            // Committed, since it counts, and no answer: a request that failed is not repeated from memory.
+            tx.release_key().await?;
+        }
+        Ok(tried)
     });
     match tried.await? {
         Confirmation::Verified(phone) => Ok(Json(phone)),

@@ -26,6 +26,11 @@ impl Presented {
         self.access_token.as_deref()
     }
 
+    /// Whether the cookie is there, whatever it holds.
+    pub(crate) fn has_cookie(&self) -> bool {
+        self.cookie.is_some()
+    }
+
     /// The refresh token of the cookie. `None` without a cookie.
     ///
     /// The browser sends the cookie by itself, so the request may be another site's idea: `SameSite`

@@ -62,7 +62,8 @@ impl Verdict {
 impl App {
     /// Does what needs a proof. The try is counted before the proof is looked at, and those before it are
     /// forgotten when the proof itself held, which `work` notes in `verdict`; one that was wrong leaves a
-    /// line in the audit log. (`work` is boxed because a transaction's future is large.)
+    /// line in the audit log. Whose session is over looks at nothing and has no try counted: it could lock
+    /// the user out of their own account with it. (`work` is boxed because a transaction's future is large.)
     ///
     /// # Errors
     /// 429 after too many wrong ones; as `work`.
@@ -86,7 +87,12 @@ impl App {
                 });
                 noted.await?;
             }
-            None => {}
+            None => {
+                let entered = |error: &Error| error.code() != Code::Unauthenticated;
+                if !outcome.as_ref().err().is_none_or(entered) {
+                    self.guard.not_a_proof(offered, user_id).await;
+                }
+            }
         }
         outcome
     }

@@ -17,7 +17,8 @@ use web::{Origin, Quota, Result};
 pub struct RefreshBody {
     /// Instead of the cookie.
     pub refresh_token: Option<String>,
-    /// As the spent token was sent, unless said otherwise.
+    /// As the spent token was sent, unless said otherwise. A token that came in the cookie is answered in the
+    /// cookie, where no script reads it.
     pub delivery: Option<Delivery>,
 }
 
@@ -35,6 +36,10 @@ pub async fn create(
 ) -> Result<Delivered<200, TokenAnswer>> {
     let (token, delivery) = match &body.refresh_token {
         Some(text) => (RefreshToken::parse(text), Delivery::Body),
+        None if body.delivery == Some(Delivery::Body) && presented.has_cookie() => {
+            let message = "A token that comes in the cookie is answered in the cookie.";
+            return Err(Error::field("delivery", "not_allowed", message).into());
+        }
         None => (presented.refresh_token(&app)?, Delivery::Cookie),
     };
     let token = token.ok_or_else(token_refused)?;

@@ -39,7 +39,7 @@ pub async fn create(
     headers: HeaderMap,
     Json(body): Json<RegisterBody>,
 ) -> Result<Delivered<201, AcceptedAnswer>> {
-    app.guard.signup_from(&origin, &quota).await?;
+    app.guard.link_from(&origin, &quota).await?;
     let token = InviteToken::parse(&body.invite_token)?;
     if let Some(named) = headers.get("x-tenant-id")
         && named.to_str().ok().and_then(|named| named.parse().ok()) != Some(token.tenant.0)

@@ -105,7 +105,8 @@ pub async fn verify(
 
 /// Stops using the authenticator app.
 ///
-/// Needs a code of it, a backup code, or the password: a session alone may be stolen.
+/// Needs a code of it, a backup code, or the password: a session alone may be stolen. 409 when none is in
+/// use; then the proof is not looked at.
 pub async fn disable(
     State(app): State<App>,
     Auth(caller): Auth,

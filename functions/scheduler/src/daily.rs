@@ -6,9 +6,8 @@ use db::{Row, Tx};
 use entitlements::seat;
 use jiff::SignedDuration;
 use kernel::{Error, Result, TenantId};
+use messaging::retention as webhooks;
 use notifications::retention::{self as messages, KEPT};
-use std::collections::BTreeMap;
-use uuid::Uuid;
 use worker::{Task, caller_for};
 
 const MAINTAIN_PARTITIONS: &str = "SELECT app.maintain_partitions($1, 3)";
@@ -19,7 +18,9 @@ const FORGET_WEBHOOK_TRACES: &str = "SELECT app.forget_webhook_traces($1)";
 const FORGET_IDENTITY_TRACES: &str = "SELECT app.forget_identity_traces($1)";
 
 const OLD_MESSAGES: &str = "SELECT tenant_id FROM app.tenants_with_old_messages($1, $2)";
-const EXPIRED_INVITATIONS: &str = "SELECT tenant_id, user_id FROM app.expired_invitations($1, $2)";
+const OLD_WEBHOOKS: &str = "SELECT tenant_id FROM app.tenants_with_old_webhooks($1, $2)";
+const FORGET_UNRESOLVED: &str = "SELECT app.forget_unresolved_webhooks($1, $2)";
+const EXPIRED_INVITATIONS: &str = "SELECT DISTINCT tenant_id FROM app.expired_invitations($1, $2)";
 
 /// Providers repeat a webhook for a week at most; a delivery may be read a month later.
 const WEBHOOK_TRACES_KEPT: SignedDuration = SignedDuration::from_hours(35 * 24);
@@ -33,6 +34,8 @@ const INVITATIONS: i32 = 10_000;
 const LINES: i32 = 5000;
 /// Messages of a kind that one transaction forgets.
 const MESSAGES: i64 = 1000;
+/// Webhooks of accounts that nobody has which are forgotten in one night.
+const UNRESOLVED: i32 = 50_000;
 
 pub async fn run(app: &App, task: &Task) -> Result<()> {
     let now = app.db.clock().now();
@@ -43,10 +46,11 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
     let sign_ins = app.db.lookup(FORGET_IDENTITY_TRACES, &[&now]).await;
     let seats = release_seats(app, task).await;
     let forgotten = forget_messages(app, task).await;
+    let webhooks = forget_webhooks(app, task).await;
     let expired = expire_audit(app, task).await;
     // Each is worth doing though another failed.
     let (made, keys, traces, sign_ins) = (made?, keys?, traces?, sign_ins?);
-    let (seats, messages, audit_lines) = (seats?, forgotten?, expired?);
+    let (seats, messages, webhooks, audit_lines) = (seats?, forgotten?, webhooks?, expired?);
     let partitions = made.first().map(|row| row.get::<_, i32>(0));
     let [keys, traces, sign_ins] =
         [keys, traces, sign_ins].map(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
@@ -57,29 +61,24 @@ pub async fn run(app: &App, task: &Task) -> Result<()> {
         sign_ins,
         seats,
         messages,
+        webhooks,
         audit_lines,
-        "partitions made; keys, traces, sessions, codes, messages and audit lines that are over forgotten; seats freed"
+        "partitions made; keys, traces, sessions, codes, messages, webhooks and audit lines that are over forgotten; seats freed"
     );
     Ok(())
 }
 
 /// Frees the seats of invitations that nobody accepted in time, company by company.
-async fn release_seats(app: &App, task: &Task) -> Result<usize> {
+async fn release_seats(app: &App, task: &Task) -> Result<i64> {
     let now = app.db.clock().now();
     let rows = app.db.lookup(EXPIRED_INVITATIONS, &[&now, &INVITATIONS]).await?;
-    let mut of_tenant: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-    for row in &rows {
-        of_tenant.entry(row.get(0)).or_default().push(row.get(1));
-    }
     let (mut released, mut outcome) = (0, Ok(()));
-    for (tenant, people) in of_tenant {
+    for row in &rows {
         if !task.budget.may_start() {
             break;
         }
-        let caller = caller_for(TenantId(tenant), NAME, &task.request_id);
-        let release = app
-            .db
-            .write(&caller, async |tx| seat::release_expired(&tx, &people).await);
+        let caller = caller_for(TenantId(row.get(0)), NAME, &task.request_id);
+        let release = app.db.write(&caller, async |tx| seat::release_expired(&tx).await);
         match release.await {
             Ok(seats) => released += seats,
             Err(error) => outcome = Err(error),
@@ -98,6 +97,22 @@ async fn forget_messages(app: &App, task: &Task) -> Result<i64> {
         i64::try_from(forgotten).map_err(Error::internal)
     };
     in_batches(app, task, &tenants, MESSAGES, forget).await
+}
+
+/// Forgets what providers posted long ago, as it came: company by company, then of accounts that no
+/// company has.
+async fn forget_webhooks(app: &App, task: &Task) -> Result<i64> {
+    let now = app.db.clock().now();
+    let old = now.saturating_sub(webhooks::KEPT).map_err(Error::internal)?;
+    let tenants = app.db.lookup(OLD_WEBHOOKS, &[&old, &TENANTS]).await?;
+    let forget = async |tx: Tx| {
+        let forgotten = webhooks::forget(&tx, old, MESSAGES).await?;
+        i64::try_from(forgotten).map_err(Error::internal)
+    };
+    let of_companies = in_batches(app, task, &tenants, MESSAGES, forget).await;
+    let rows = app.db.lookup(FORGET_UNRESOLVED, &[&old, &UNRESOLVED]).await?;
+    let of_nobody = rows.first().map_or(0, |row| row.get::<_, i64>(0));
+    of_companies.map(|forgotten| forgotten + of_nobody)
 }
 
 /// Deletes audit lines past their time, company by company, then the months that are empty.

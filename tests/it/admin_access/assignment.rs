@@ -1,6 +1,7 @@
 //! Giving roles and taking them, and what somebody holds in effect.
 
-use super::setup::{Company, fields, roles_of, text};
+use super::setup::{Company, ROLES, fields, roles_of, text};
+use crate::support::Login;
 use serde_json::{Value, json};
 
 fn codes(answer: &Value) -> Vec<&str> {
@@ -156,6 +157,85 @@ async fn what_is_shown_as_held_is_what_requests_are_allowed() {
         let path = endpoint.path.replace("{id}", &user.user_id.to_string());
         let refused = company.api.get(&user, &path).await.status == 403;
         assert_eq!(refused, !codes.contains(&permission.code()), "{path}");
+    }
+}
+
+/// Sets something of the user or the company.
+async fn set(company: &Company, user: &Login, table: &str, change: &str) {
+    let (tenant, id) = (company.world.tenant, user.user_id);
+    let whose = match table {
+        "users" => format!("tenant_id = '{tenant}' AND id = '{id}'"),
+        "tenants" => format!("id = '{tenant}'"),
+        _ => format!("tenant_id = '{tenant}'"),
+    };
+    let update = format!("UPDATE {table} SET {change} WHERE {whose}");
+    let sql = company.world.admin_sql().await;
+    assert_eq!(sql.execute(&update, &[]).await.unwrap(), 1, "{update}");
+}
+
+#[tokio::test]
+async fn what_is_held_and_refused_all_the_same_says_why_as_the_next_request_does() {
+    let (twofa, phone) = ("AUTH_2FA_SETUP_REQUIRED", "AUTH_PHONE_UNVERIFIED");
+    let codes = ["roles.manage", "role.read", "contact.read", "session.read.self"];
+    for (table, change, expected) in [
+        ("users", "status = 'active'", [""; 4]),
+        (
+            "users",
+            "email_verified_at = NULL",
+            ["AUTH_EMAIL_UNVERIFIED", "", "", ""],
+        ),
+        (
+            "tenants",
+            "twofa_required_from = now() - interval '1 day'",
+            [twofa, twofa, twofa, ""],
+        ),
+        (
+            "tenants",
+            "phone_required_from = now() - interval '1 day'",
+            [phone, phone, phone, ""],
+        ),
+        (
+            "tenant_subscription",
+            "status = 'past_due', grace_ends_at = now() - interval '1 day'",
+            ["", "", "PLAN_REQUIRED", ""],
+        ),
+        ("users", "status = 'suspended'", ["UNAUTHENTICATED"; 4]),
+    ] {
+        let company = Company::new().await;
+        let role = company.role(&["contact.read"]).await;
+        let group = company.group(&[&role["id"]]).await;
+        let user = company
+            .person(&["contact.read", "roles.manage", "role.read"])
+            .await;
+        company.join(&group, &user).await;
+        // Who looks owes nothing, whatever the company asks for.
+        let proven = "twofa_methods = '{totp}', phone_verified_at = now()";
+        set(&company, &company.me, "users", proven).await;
+        set(&company, &user, table, change).await;
+
+        let path = format!("/v1/admin/users/{}/effective-permissions", user.user_id);
+        let held = company.api.get(&company.me, &path).await.expect(200);
+        let blocked_by = codes.map(|code| {
+            let permissions = held["permissions"].as_array().unwrap();
+            let found = permissions.iter().find(|permission| permission["code"] == code);
+            let blocked_by = &found.unwrap()["blocked_by"];
+            assert!(blocked_by.is_string() || blocked_by.is_null(), "{blocked_by}");
+            blocked_by.as_str().unwrap_or("").to_owned()
+        });
+        assert_eq!(blocked_by, expected, "{change}");
+
+        let requests = [
+            company.api.post(&user, ROLES, &json!({ "name": "R" })).await,
+            company.api.get(&user, ROLES).await,
+            company.world.contacts().get(&user, "/v1/contacts").await,
+        ];
+        for (answer, expected) in requests.into_iter().zip(expected) {
+            if expected.is_empty() {
+                assert!(matches!(answer.status, 200 | 201), "{change} {}", answer.text);
+            } else {
+                assert_eq!(answer.json()["error"]["code"], expected, "{change}");
+            }
+        }
     }
 }
 

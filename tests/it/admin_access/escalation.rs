@@ -237,14 +237,18 @@ async fn nobody_changes_their_own_roles_by_any_way() {
     let body = json!({ "assign": [harmless["id"]] });
     refused(api.post(&key, &roles_of(&clerk), &body).await);
 
-    // by a group: joining one with roles, or giving roles to one's own
-    let carrying = company.group(&[&harmless["id"]]).await;
+    // by a group: joining one, whatever it gives, or giving roles to one's own
+    let (carrying, empty) = (company.group(&[&harmless["id"]]).await, company.group(&[]).await);
     let own = company.group(&[]).await;
     company.join(&own, &clerk).await;
-    let myself = json!({ "user_ids": [clerk.user_id] });
+    let myself = json!({ "user_ids": [company.world.user("staff").await.user_id, clerk.user_id] });
     for login in [&clerk, &key] {
-        let members = format!("{}/members", of(GROUPS, &carrying));
-        refused(api.post(login, &members, &myself).await);
+        for group in [&carrying, &empty] {
+            let members = format!("{}/members", of(GROUPS, group));
+            refused(api.post(login, &members, &myself).await);
+            let listed = api.get(login, &members).await.expect(200);
+            assert_eq!(listed["data"], json!([]), "all or nobody");
+        }
         let give = json!({ "role_ids": [harmless["id"]] });
         refused(api.patch(login, &of(GROUPS, &own), &give).await);
     }
@@ -255,10 +259,20 @@ async fn nobody_changes_their_own_roles_by_any_way() {
     )
     .await
     .expect(200);
-    refused(
-        api.patch(&clerk, &of(GROUPS, &own), &json!({ "is_active": true }))
-            .await,
-    );
+    let wake = json!({ "is_active": true });
+    refused(api.patch(&clerk, &of(GROUPS, &own), &wake).await);
+    // also without roles: approvals ask the members of a group that is in use
+    let stripped = json!({ "role_ids": [] });
+    api.patch(&company.me, &of(GROUPS, &own), &stripped)
+        .await
+        .expect(200);
+    for login in [&clerk, &key] {
+        refused(api.patch(login, &of(GROUPS, &own), &wake).await);
+    }
+    api.patch(&company.me, &of(GROUPS, &own), &wake).await.expect(200);
+    let members = format!("{}/members", of(GROUPS, &empty));
+    let even_me = json!({ "user_ids": [company.me.user_id] });
+    refused(api.post(&company.me, &members, &even_me).await);
 
     // by the role itself, or one that it inherits from, or a new parent
     let (mine, above) = (

@@ -80,6 +80,30 @@ async fn members_hold_the_groups_roles_while_they_are_in_it_and_it_is_active() {
 }
 
 #[tokio::test]
+async fn without_groups_in_the_plan_members_are_seen_and_taken_out_and_none_are_added() {
+    let company = Company::new().await;
+    let (api, me) = (&company.api, &company.me);
+    let role = company.role(&["contact.read"]).await;
+    let group = company.group(&[&role["id"]]).await;
+    let (user, other) = (company.person(&[]).await, company.person(&[]).await);
+    company.join(&group, &user).await;
+    company.trial_ends().await;
+    assert!(company.may_read_contacts(&user).await, "it still counts");
+    let members = format!("{}/members", of(GROUPS, &group));
+    let listed = api.get(me, &members).await.expect(200);
+    assert_eq!(listed["data"][0]["user_id"], json!(user.user_id));
+    let error = api
+        .post(me, &members, &json!({ "user_ids": [other.user_id] }))
+        .await
+        .expect_code(402, "PLAN_REQUIRED");
+    assert_eq!(error["details"]["feature"], "rbac.groups");
+    api.delete(me, &format!("{members}?user_id={}", user.user_id))
+        .await
+        .expect(204);
+    assert!(!company.may_read_contacts(&user).await);
+}
+
+#[tokio::test]
 async fn a_group_with_members_is_not_deleted_and_says_how_many() {
     let company = Company::new().await;
     let (api, me) = (&company.api, &company.me);

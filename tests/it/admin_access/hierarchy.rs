@@ -49,6 +49,26 @@ async fn a_child_holds_what_its_parents_hold_from_the_next_request_on() {
 }
 
 #[tokio::test]
+async fn without_a_role_tree_in_the_plan_edges_are_seen_and_taken_away_and_none_are_added() {
+    let company = Company::new().await;
+    let (api, me) = (&company.api, &company.me);
+    let (top, bottom) = (company.role(&["contact.read"]).await, company.role(&[]).await);
+    let user = company.world.user(text(&bottom, "code")).await;
+    company.inherit(&top, &bottom).await;
+    company.trial_ends().await;
+    assert!(company.may_read_contacts(&user).await, "it still counts");
+    let listed = api.get(me, TREE).await.expect(200);
+    assert_eq!(listed["data"][0]["child_role_id"], bottom["id"]);
+    api.delete(me, &edge_path(&top, &bottom)).await.expect(204);
+    assert!(!company.may_read_contacts(&user).await);
+    let error = api
+        .post(me, TREE, &edge(&top, &bottom))
+        .await
+        .expect_code(402, "PLAN_REQUIRED");
+    assert_eq!(error["details"]["feature"], "rbac.roleHierarchy");
+}
+
+#[tokio::test]
 async fn a_role_of_the_company_may_inherit_from_the_systems_but_not_they_from_it() {
     let company = Company::new().await;
     let (api, me) = (&company.api, &company.me);

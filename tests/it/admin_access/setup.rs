@@ -68,6 +68,13 @@ impl Company {
         self.api.post(&self.me, &roles_of(user), &body).await.expect(200)
     }
 
+    /// The trial is over, and the company chose no plan.
+    pub async fn trial_ends(&self) {
+        let free = "UPDATE tenant_subscription SET plan_code = 'dev_free' WHERE tenant_id = $1";
+        let sql = self.world.admin_sql().await;
+        assert_eq!(sql.execute(free, &[&self.world.tenant.0]).await.unwrap(), 1);
+    }
+
     /// A key with these scopes, and its record.
     pub async fn key(&self, scopes: &[&str]) -> (Login, Value) {
         let body = json!({ "name": "Key", "scopes": scopes });

@@ -80,6 +80,49 @@ async fn who_saw_older_overrides_does_not_overwrite_newer_ones() {
     assert_eq!(now["overrides"][0]["limit_value"], 1);
 }
 
+/// `effective` moves with everything that is counted, and who opened the form before can still save it.
+#[tokio::test]
+async fn what_is_counted_meanwhile_makes_nobodys_form_stale() {
+    let world = World::new().await;
+    let (api, me, contacts) = (service(&world), world.admin().await, world.contacts());
+    let create = async || {
+        let made = contacts
+            .post(&me, "/v1/contacts", &json!({ "first_name": "A" }))
+            .await;
+        made.expect(201);
+    };
+    let change = async |seen: &str, limit: i64| {
+        let body = json!({ "overrides": [{ "code": "deals.max", "limit_value": limit }] });
+        api.json(&me, "PUT", TENANT, &[("if-match", seen)], &body).await
+    };
+    let known = async |tag: &str| {
+        let known = [("if-none-match", tag)];
+        api.json(&me, "GET", TENANT, &known, &json!({})).await
+    };
+    let tag = api.get(&me, TENANT).await.headers["etag"].clone();
+    assert_eq!(known(&tag).await.status, 304);
+    create().await;
+    let counted = known(&tag).await;
+    assert_ne!(counted.headers["etag"], tag, "it is not the record that was seen");
+    let counted = counted.expect(200);
+    assert_eq!(entry(&counted["effective"]["limits"], "contacts.max")["used"], 1);
+    let changed = change(&tag, 1).await;
+    let newer = changed.headers["etag"].clone();
+    changed.expect(200);
+    create().await;
+    change(&newer, 2).await.expect(200);
+    change(&newer, 3).await.expect_code(412, "STALE");
+    // Of a newer record it is the same overrides that count.
+    let found = api.get(&me, TENANT).await.headers["etag"].clone();
+    create().await;
+    let either = format!("{newer}, {found}");
+    change(&either, 4).await.expect(200);
+    let part = found.split('.').next().unwrap();
+    for wrong in [part.to_owned(), format!("W/{found}"), part.replace('"', "")] {
+        change(&wrong, 5).await.expect_code(412, "STALE");
+    }
+}
+
 /// Each replaces the whole: never a mixture.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_at_once_one_is_the_last() {

@@ -1,5 +1,6 @@
 //! Seats that nobody uses are free again.
 
+use super::entry;
 use crate::messaging::stack::{Stack, task};
 use crate::people::setup::{Office, address};
 use crate::support::Answer;
@@ -76,6 +77,48 @@ async fn an_invitation_that_ran_out_gives_its_seat_back_and_takes_one_when_it_is
     resend(&office, late).await.expect(200);
     assert_eq!(seats(&office).await["used"], others + 2);
     try_invite(&office).await.expect_code(422, "LIMIT_REACHED");
+}
+
+/// Not even until the night: all the seats that a company pays for can be used.
+#[tokio::test]
+async fn the_seat_of_an_invitation_that_ran_out_is_there_for_the_next_at_once() {
+    let stack = Stack::alone().await;
+    let scheduler = stack.scheduler.clone();
+    let office = Office::of(stack.world).await;
+    let others = seats(&office).await["used"].as_i64().unwrap();
+    allow(&office, others + 1).await;
+    let (late, _) = office
+        .invite(&json!({ "email": address(), "roles": ["staff"] }))
+        .await;
+    let roles = seats(&office).await["by_role"].clone();
+    try_invite(&office).await.expect_code(422, "LIMIT_REACHED");
+    let sql = office.world.admin_sql().await;
+    let over = "UPDATE invites SET expires_at = now() WHERE tenant_id = $1 AND user_id = $2";
+    let params: [&(dyn db::ToSql + Sync); 2] = [&office.world.tenant.0, &late];
+    assert_eq!(sql.execute(over, &params).await.unwrap(), 1);
+
+    let now = seats(&office).await;
+    assert_eq!(
+        (&now["used"], &now["available"], &now["pending_invites"]),
+        (&json!(others), &json!(1), &json!(0))
+    );
+    assert_eq!(now["without_seat"], 1);
+    assert_ne!(now["by_role"], roles);
+    let plan = office.get("/v1/admin/plan").await.expect(200);
+    assert_eq!(entry(&plan["limits"], "users.max")["used"], others);
+
+    try_invite(&office).await.expect(201);
+    try_invite(&office).await.expect_code(422, "LIMIT_REACHED");
+    resend(&office, late).await.expect_code(422, "LIMIT_REACHED");
+    let now = seats(&office).await;
+    assert_eq!(
+        (&now["used"], &now["pending_invites"]),
+        (&json!(others + 1), &json!(1))
+    );
+    scheduler.handle(task("daily")).await.unwrap();
+    let told = office.actions(late).await;
+    let times = told.iter().filter(|action| *action == "user.inviteExpired");
+    assert_eq!(times.count(), 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who may decide, in what order, and what comes of it.
 
-use super::setup::{Company, REQUESTS, email, kind, role, user, with};
+use super::setup::{Company, REQUESTS, dynamic, email, kind, role, user, with};
 use crate::support::Login;
 use futures::future::join;
 use serde_json::{Value, json};
@@ -8,10 +8,6 @@ use uuid::Uuid;
 
 fn group(id: Uuid) -> Value {
     json!({ "approver_mode": "group", "approver_ref": id })
-}
-
-fn dynamic(which: &str) -> Value {
-    json!({ "approver_mode": "dynamic", "approver_ref": which })
 }
 
 fn states(request: &Value) -> Vec<String> {
@@ -349,7 +345,7 @@ async fn a_role_is_held_through_groups_and_inheritance_too() {
 async fn dynamic_approvers_are_found_by_the_object_or_the_requester() {
     let company = Company::gated(json!([
         kind("sequential", dynamic("owner.manager")),
-        kind("sequential", dynamic("pipeline.owner"))
+        kind("sequential", role("marketing_manager"))
     ]))
     .await;
     let (boss, owner, manager, other_boss) = (
@@ -375,8 +371,11 @@ async fn dynamic_approvers_are_found_by_the_object_or_the_requester() {
     company.manages(&other_boss, &owner).await;
     company.approve(&boss, &owned).await.expect_code(403, "FORBIDDEN");
     company.approve(&other_boss, &owned).await.expect(200);
-    // contacts have no pipeline
-    assert_eq!(company.deciders(&owned).await, [company.admin.user_id]);
+    assert_eq!(
+        company.deciders(&owned).await,
+        [company.admin.user_id],
+        "there is no such manager"
+    );
     let done = company.approve(&company.admin, &owned).await.expect(200);
     assert_eq!(done["state"], "approved");
 }
@@ -390,7 +389,7 @@ async fn where_nobody_named_can_approve_super_admins_do() {
         role("marketing_manager"),
         group(empty),
         user(&staff),
-        dynamic("project.owner"),
+        dynamic("owner.manager"),
         user(&manager),
     ] {
         let made = company.policy(json!({ "steps": [step] })).await;
@@ -454,7 +453,17 @@ async fn a_request_is_taken_back_by_who_made_it_or_manages_policies() {
             .expect_code(403, "FORBIDDEN");
         assert_eq!(refused["details"]["permission"], "approvals.policies.manage");
     }
+    let mails = company.mails().await.len();
     let cancelled = company.decide(&manager, &request, "cancel").await.expect(200);
+    let told =
+        "SELECT array_agg(user_id) FROM inbox_messages WHERE tenant_id = $1 AND kind = 'approval_withdrawn'";
+    let admin = company.world.admin_sql().await;
+    let in_inbox = async || -> Vec<Uuid> {
+        let row = admin.query_one(told, &[&company.world.tenant.0]).await.unwrap();
+        row.get::<_, Option<Vec<Uuid>>>(0).unwrap_or_default()
+    };
+    assert_eq!(in_inbox().await, [approver.user_id], "its link leads nowhere now");
+    assert_eq!(company.mails().await.len(), mails, "and nobody is mailed");
     assert_eq!(
         (&cancelled["state"], &states(&cancelled)[..]),
         (&json!("cancelled"), &["skipped".to_owned()][..])
@@ -486,6 +495,34 @@ async fn a_request_is_taken_back_by_who_made_it_or_manages_policies() {
         "asked, and told that somebody else took it back"
     );
     assert!(told[1].text.contains("cancelled"), "{}", told[1].text);
+    assert_eq!(in_inbox().await, [approver.user_id; 2]);
+}
+
+/// Who has approved is told too, but not of what they took back themselves.
+#[tokio::test]
+async fn everybody_who_was_asked_learns_that_a_request_was_taken_back() {
+    let company = Company::gated(json!([
+        kind("sequential", role("sales_manager")),
+        kind("sequential", role("finance_manager")),
+        kind("sequential", role("admin"))
+    ]))
+    .await;
+    let (sales, finance, manager) = (
+        company.user("sales_manager").await,
+        company.user("finance_manager").await,
+        company.user("manager").await,
+    );
+    company.user("admin").await;
+    let (_, request) = company.ask(&manager).await;
+    company.approve(&sales, &request).await.expect(200);
+    company.decide(&manager, &request, "cancel").await.expect(200);
+    let admin = company.world.admin_sql().await;
+    let told = "SELECT user_id FROM inbox_messages
+                WHERE tenant_id = $1 AND kind = 'approval_withdrawn' AND link_url LIKE '%/' || $2 ORDER BY user_id";
+    let params: [&(dyn db::ToSql + Sync); 2] = [&company.world.tenant.0, &request];
+    let rows = admin.query(told, &params).await.unwrap();
+    let people: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(people, sorted(&[&sales, &finance]));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What the plan includes, changed only with an approval.
 
-use super::setup::{Company, POLICIES, REQUESTS, id, role, uuid, with};
+use super::setup::{Company, POLICIES, email, id, role, uuid, with};
 use crate::support::{Answer, Api, Login};
 use serde_json::{Value, json};
 
@@ -176,21 +176,19 @@ async fn an_override_goes_by_the_permission_and_the_plan_of_the_day_it_is_made()
     assert_eq!(kept.get::<_, i64>(0), 0);
 }
 
+fn large() -> Value {
+    json!({ "any": [{ "field": "highest_limit", "op": "gt", "value": 100 },
+                    { "field": "features_on", "op": "gte", "value": 2 }] })
+}
+
 #[tokio::test]
 async fn policies_tell_small_changes_from_large_ones() {
-    let large = json!({ "any": [{ "field": "highest_limit", "op": "gt", "value": 100 },
-                                { "field": "features_on", "op": "gte", "value": 2 }] });
-    let office = Office::gated(json!({ "conditions": large })).await;
+    let office = Office::gated(json!({ "conditions": large() })).await;
     let small = [
         json!([limit("deals.max", 100)]),
         json!([limit("deals.max", 50), { "code": "maps.enabled", "enabled": false }]),
         json!([limit("deals.max", 50), { "code": "maps.enabled", "enabled": true }]),
-        json!([]),
     ];
-    office
-        .put(TENANT, json!([limit("deals.max", 0)]))
-        .await
-        .expect(200);
     for overrides in small {
         office
             .put(TENANT, json!([limit("deals.max", 0)]))
@@ -205,6 +203,7 @@ async fn policies_tell_small_changes_from_large_ones() {
     for overrides in [
         json!([limit("deals.max", 101)]),
         json!([{ "code": "deals.max", "unlimited": true }]),
+        json!([]),
     ] {
         let request = office.ask(overrides).await;
         let cancelled = office.company.decide(&office.requester, &request, "cancel").await;
@@ -214,6 +213,59 @@ async fn policies_tell_small_changes_from_large_ones() {
         .put(TENANT, json!([limit("deals.max", 50), limit("deals.min", 50)]))
         .await
         .expect_code(422, "VALIDATION_FAILED");
+}
+
+/// Taking a strict override away is no way around the policy.
+#[tokio::test]
+async fn what_is_taken_away_counts_by_what_stands_behind_it() {
+    let office = Office::gated(json!({ "conditions": large() })).await;
+    let member = office.approver.user_id;
+    let group = office.company.group(&[&office.approver]).await;
+    let group = format!("/v1/admin/entitlements/overrides/group?group_id={group}");
+    let user = format!("/v1/admin/entitlements/overrides/user?user_id={member}");
+    let off = |code: &str| json!({ "code": code, "enabled": false });
+    let strict = json!([limit("deals.max", 50), off("leads.import"), off("maps.enabled")]);
+    office.put(TENANT, strict.clone()).await.expect(200);
+
+    // Behind the company's is the plan.
+    let waiting = office.put(TENANT, json!([])).await.expect(202);
+    assert_eq!(
+        waiting["payload"],
+        json!({ "scope": "tenant", "changes": "3", "removed": "3", "features_on": "2", "highest_limit": "50000",
+                "values": "deals.max=plan, leads.import=plan, maps.enabled=plan" })
+    );
+    let cancelled = office
+        .company
+        .decide(&office.requester, &id(&waiting), "cancel")
+        .await;
+    cancelled.expect(200);
+    let partly = json!([limit("deals.max", 50), off("maps.enabled")]);
+    office.put(TENANT, partly).await.expect(200);
+
+    // Behind a group's and a user's is the company's, which is small and off.
+    for path in [&group, &user] {
+        let own = json!([limit("deals.max", 5), off("maps.enabled"), off("tasks.recurring")]);
+        office.put(path, own).await.expect(200);
+        office.put(path, json!([])).await.expect(200);
+        office.put(path, json!([limit("deals.max", 5)])).await.expect(200);
+    }
+    let request = office.ask(json!([limit("deals.max", 5000)])).await;
+    let approved = office.company.approve(&office.approver, &request).await;
+    assert_eq!(approved.expect(200)["state"], "approved");
+
+    // Behind a user's are their groups', which are small; once they are gone, the company's.
+    office.put(&user, json!([])).await.expect(200);
+    office
+        .put(&user, json!([limit("deals.max", 5)]))
+        .await
+        .expect(200);
+    let waiting = office.put(&group, json!([])).await.expect(202);
+    assert_eq!(waiting["payload"]["highest_limit"], "5000");
+    let approved = office.company.approve(&office.approver, &id(&waiting)).await;
+    assert_eq!(approved.expect(200)["state"], "approved");
+    let waiting = office.put(&user, json!([])).await.expect(202);
+    assert_eq!(waiting["payload"]["highest_limit"], "5000");
+    assert_eq!(waiting["payload"]["removed"], "1");
 }
 
 #[tokio::test]
@@ -263,28 +315,73 @@ async fn switching_approvals_off_waits_for_an_approval_and_opens_no_way_around_t
     assert_eq!(approved["state"], "approved");
 }
 
+impl Office {
+    /// Takes the policy away, so that what is put next is made at once.
+    async fn ungate(&self) {
+        let (company, api) = (&self.company, &self.company.approvals);
+        let listed = api.get(&company.admin, POLICIES).await.expect(200);
+        let policy = format!("{POLICIES}/{}", id(&listed["data"][0]));
+        api.delete(&company.admin, &policy).await.expect(204);
+    }
+}
+
+/// Nobody who approved saw what was set meanwhile, nor that it would go.
 #[tokio::test]
-async fn what_is_made_is_what_was_asked_for_on_top_of_what_is_there_that_day() {
+async fn an_approval_does_not_undo_what_was_changed_meanwhile() {
     let office = Office::gated(json!({})).await;
-    let (company, api) = (&office.company, &office.company.approvals);
+    let company = &office.company;
     let request = office.ask(json!([limit("deals.max", 7)])).await;
-    let listed = api.get(&company.admin, POLICIES).await.expect(200);
-    let policy = format!("{POLICIES}/{}", id(&listed["data"][0]));
-    api.delete(&company.admin, &policy).await.expect(204);
+    office.ungate().await;
     let meanwhile = json!([limit("deals.max", 5), limit("leads.max", 5)]);
     office.put(TENANT, meanwhile).await.expect(200);
-    company.approve(&office.approver, &request).await.expect(200);
+    let before = office.overrides().await;
+    let failed = company.approve(&office.approver, &request).await.expect(200);
+    let reason = "The overrides were changed after this was asked for; look at them and ask again.";
+    assert_eq!(
+        (&failed["state"], &failed["failure_reason"]),
+        (&json!("failed"), &json!(reason))
+    );
+    assert_eq!((office.overrides().await, office.done().await), (before, 1));
+    let mails = company.mails().await;
+    for side in [&office.requester, &office.approver] {
+        let mut told = mails.iter().filter(|mail| mail.to == email(side));
+        assert!(told.any(|mail| mail.text.contains(reason)));
+    }
+    // Asked for again, it is about what there is.
+    office
+        .put(TENANT, json!([limit("deals.max", 7)]))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn what_is_as_it_was_again_does_not_stand_in_the_way() {
+    let office = Office::gated(json!({})).await;
+    let company = &office.company;
+    let request = office.ask(json!([limit("deals.max", 7)])).await;
+    office.ungate().await;
+    let seats = json!({ "code": "users.max", "unlimited": true });
+    for overrides in [json!([limit("leads.max", 5)]), json!([seats])] {
+        office.put(TENANT, overrides).await.expect(200);
+    }
+    let approved = company.approve(&office.approver, &request).await.expect(200);
+    assert_eq!(approved["state"], "approved");
     let made = office.overrides().await;
-    let made: Vec<_> = made
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| (&one["code"], &one["limit_value"]))
-        .collect();
-    assert_eq!(made, [(&json!("deals.max"), &json!(7))]);
-    let path = format!("{REQUESTS}/{request}");
-    let found = api.get(&company.admin, &path).await.expect(200);
-    assert_eq!(found["state"], "approved");
+    assert_eq!(made.as_array().unwrap().len(), 1);
+    assert_eq!(made[0]["limit_value"], 7);
+}
+
+/// Of a request that was stored before it was kept what it replaces.
+#[tokio::test]
+async fn an_older_request_is_still_carried_out() {
+    let office = Office::gated(json!({})).await;
+    let request = office.ask(json!([limit("deals.max", 7)])).await;
+    let older = "UPDATE approval_requests SET command = command - 'before'
+                 WHERE tenant_id = $1 AND id = $2 AND command ? 'before'";
+    office.company.sql(older, request.parse().unwrap()).await;
+    let approved = office.company.approve(&office.approver, &request).await;
+    assert_eq!(approved.expect(200)["state"], "approved");
+    assert_eq!(office.overrides().await[0]["limit_value"], 7);
 }
 
 #[tokio::test]

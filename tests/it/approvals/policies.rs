@@ -1,6 +1,6 @@
 //! Policies: made, read, changed, taken out of force.
 
-use super::setup::{Company, POLICIES, fields, id, kind, policy, role, user, with};
+use super::setup::{Company, POLICIES, REQUESTS, dynamic, fields, id, kind, policy, role, user, with};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -125,6 +125,25 @@ async fn bad_policies_are_refused_precisely_and_nothing_is_kept() {
             step("threshold", json!({ "field": "amount", "op": "gt", "value": 1 })),
             vec!["steps[0].threshold.field unknown"],
         ),
+        (
+            json!({ "conditions": { "any": [{ "field": "lifecycle_stage", "op": "gt", "value": 1 },
+                                            { "field": "owner_user_id", "op": "eq", "value": "me" }] } }),
+            vec!["conditions.any[0].op invalid", "conditions.any[1].value invalid"],
+        ),
+        (
+            step(
+                "threshold",
+                json!({ "field": "channels", "op": "in", "value": [1, true] }),
+            ),
+            vec!["steps[0].threshold.value[1] invalid"],
+        ),
+        (
+            json!({ "steps": [role("admin"), dynamic("pipeline.owner"), dynamic("project.owner")] }),
+            vec![
+                "steps[1].approver_ref not_allowed",
+                "steps[2].approver_ref not_allowed",
+            ],
+        ),
         (json!({ "steps": [] }), vec!["steps out_of_range"]),
         (json!({ "steps": eleven }), vec!["steps out_of_range"]),
         (
@@ -193,6 +212,14 @@ async fn bad_policies_are_refused_precisely_and_nothing_is_kept() {
         (
             json!({ "conditions": { "field": "stage", "op": "eq", "value": 1 } }),
             "conditions.field unknown",
+        ),
+        (
+            json!({ "conditions": { "field": "channels", "op": "eq", "value": true } }),
+            "conditions.value invalid",
+        ),
+        (
+            json!({ "steps": [dynamic("project.owner")] }),
+            "steps[0].approver_ref not_allowed",
         ),
         (json!({ "steps": [] }), "steps out_of_range"),
         (json!({ "name": "" }), "name required"),
@@ -346,4 +373,151 @@ async fn parallel_steps_that_the_plan_lost_stay_and_can_be_switched_off_and_rena
     }
     let plain = json!({ "active": true, "steps": [role("manager")] });
     api.patch(me, &path, &plain).await.expect(200);
+}
+
+/// Each of these would be kept, and never gate.
+#[tokio::test]
+async fn what_a_fact_can_never_be_is_refused() {
+    let company = Company::new().await;
+    for (condition, at) in [
+        (json!({ "field": "scope", "op": "gt", "value": 1 }), "op"),
+        (
+            json!({ "field": "scope", "op": "eq", "value": "company" }),
+            "value",
+        ),
+        (
+            json!({ "field": "highest_limit", "op": "eq", "value": "lots" }),
+            "value",
+        ),
+        (
+            json!({ "field": "changes", "op": "in", "value": [false] }),
+            "value[0]",
+        ),
+        (json!({ "field": "values", "op": "lt", "value": "7" }), "op"),
+    ] {
+        let body = policy(
+            json!({ "action_code": "entitlement.override", "object_type": "entitlements",
+                                  "conditions": condition }),
+        );
+        let refused = company.approvals.post(&company.admin, POLICIES, &body).await;
+        let refused = fields(&refused.expect_code(422, "VALIDATION_FAILED"));
+        assert_eq!(refused, [format!("conditions.{at} invalid")], "{condition}");
+    }
+    for condition in [
+        json!({ "field": "scope", "op": "in", "value": ["tenant", "group", "user"] }),
+        json!({ "field": "highest_limit", "op": "gte", "value": "9007199254740991" }),
+        json!({ "field": "values", "op": "ne", "value": "deals.max=7" }),
+    ] {
+        company
+            .policy(
+                json!({ "action_code": "entitlement.override", "object_type": "entitlements", "conditions": condition }),
+            )
+            .await;
+    }
+}
+
+/// The stages that a policy can name are those that a contact can have.
+#[tokio::test]
+async fn every_lifecycle_stage_can_be_asked_for() {
+    let company = Company::new().await;
+    let admin = company.world.admin_sql().await;
+    let select = "SELECT array_agg(stage[1]) FROM pg_constraint, regexp_matches(pg_get_constraintdef(oid), '\\x27(\\w+)\\x27', 'g') AS stage
+                  WHERE conrelid = 'contacts'::regclass AND contype = 'c' AND pg_get_constraintdef(oid) LIKE '%lifecycle_stage%'";
+    let stages: Vec<String> = admin.query_one(select, &[]).await.unwrap().get(0);
+    assert!(stages.contains(&"lead".to_owned()), "{stages:?}");
+    let asks = |op: &str, value: Value| json!({ "conditions": { "field": "lifecycle_stage", "op": op, "value": value } });
+    company.policy(asks("in", json!(stages))).await;
+    let body = policy(asks("eq", json!("wno")));
+    let refused = company.approvals.post(&company.admin, POLICIES, &body).await;
+    let error = refused.expect_code(422, "VALIDATION_FAILED");
+    assert_eq!(
+        error["details"]["fields"][0]["message"],
+        format!("lifecycle_stage is one of {}.", stages.join(", "))
+    );
+}
+
+/// Stored when this was not checked: it gates as before, and is renamed and switched off, not on.
+#[tokio::test]
+async fn a_stored_policy_with_an_approver_that_its_object_lacks_goes_to_super_admins() {
+    let company = Company::gated(json!([dynamic("owner.manager")])).await;
+    let (api, me) = (&company.approvals, &company.admin);
+    let page = api.get(me, POLICIES).await.expect(200);
+    let path = format!("{POLICIES}/{}", id(&page["data"][0]));
+    let manager = company.user("manager").await;
+    for which in ["pipeline.owner", "project.owner"] {
+        let stored = format!(
+            "UPDATE approval_steps SET approver_ref = '{which}' WHERE tenant_id = $1 AND $2::uuid IS NOT NULL"
+        );
+        company.sql(&stored, me.user_id).await;
+        let (contact, request) = company.ask(&manager).await;
+        assert_eq!(company.deciders(&request).await, [me.user_id]);
+        let found = api.get(me, &format!("{REQUESTS}/{request}")).await.expect(200);
+        assert_eq!(found["deciders"][0]["escalated"], true);
+        company.approve(me, &request).await.expect(200);
+        assert!(!company.is_there(&contact).await, "{which}");
+    }
+    for change in [json!({ "name": "Old" }), json!({ "active": false })] {
+        api.patch(me, &path, &change).await.expect(200);
+    }
+    let refused = api.patch(me, &path, &json!({ "active": true })).await;
+    assert_eq!(
+        fields(&refused.expect_code(422, "VALIDATION_FAILED")),
+        ["steps[0].approver_ref not_allowed"]
+    );
+}
+
+/// Both wait for the policy's row. The second wants the steps that were there when it came, and which the
+/// first replaces meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_at_once_the_later_is_in_force_with_its_steps() {
+    let company = Company::new().await;
+    let (api, me) = (&company.approvals, &company.admin);
+    let made = company.policy(json!({ "steps": [role("sales_manager")] })).await;
+    let path = format!("{POLICIES}/{}", id(&made));
+    let (tenant, policy) = (company.world.tenant.0, super::setup::uuid(&made["id"]));
+    let (mut admin, watch) = (company.world.admin_sql().await, company.world.admin_sql().await);
+    let pid: i32 = admin
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let holding = admin.transaction().await.unwrap();
+    let hold = "SELECT FROM approval_policies WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+    holding.query(hold, &[&tenant, &policy]).await.unwrap();
+    // Whoever waits for the row, and whoever waits for those.
+    let waiting = "WITH RECURSIVE held (pid) AS (
+            SELECT $1::integer
+            UNION
+            SELECT a.pid FROM held JOIN pg_stat_activity a ON held.pid = ANY (pg_blocking_pids(a.pid)))
+        SELECT count(*) - 1 FROM held";
+    let waits = async |wanted: i64| {
+        for _ in 0..200 {
+            let waits: i64 = watch.query_one(waiting, &[&pid]).await.unwrap().get(0);
+            if waits >= wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{wanted} do not wait");
+    };
+    let (to_finance, to_sales) = (
+        json!({ "steps": [role("finance_manager")] }),
+        json!({ "steps": [role("sales_manager")] }),
+    );
+    let one = api.patch(me, &path, &to_finance);
+    let two = async {
+        waits(1).await;
+        api.patch(me, &path, &to_sales).await
+    };
+    let release = async {
+        waits(2).await;
+        holding.commit().await.unwrap();
+    };
+    let (one, two, ()) = futures::join!(one, two, release);
+    assert_eq!(one.expect(200)["steps"][0]["approver_ref"], "finance_manager");
+    let found = api.get(me, &path).await;
+    assert_eq!(two.headers["etag"], found.headers["etag"]);
+    let (found, two) = (found.expect(200), two.expect(200));
+    assert_eq!(found, two, "what was answered is what is in force");
+    assert_eq!(found["steps"][0]["approver_ref"], "sales_manager");
 }

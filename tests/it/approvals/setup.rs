@@ -190,6 +190,10 @@ pub fn user(login: &Login) -> Value {
     json!({ "approver_mode": "user", "approver_ref": login.user_id })
 }
 
+pub fn dynamic(which: &str) -> Value {
+    json!({ "approver_mode": "dynamic", "approver_ref": which })
+}
+
 /// A step of another kind.
 pub fn kind(kind: &str, mut step: Value) -> Value {
     step["kind"] = json!(kind);

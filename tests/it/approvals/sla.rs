@@ -200,6 +200,103 @@ async fn when_the_others_have_left_those_who_approved_are_reminded() {
     assert_eq!(company.contacts.get(&admin, &path).await.status, 404);
 }
 
+/// Who can't decide is not reminded, and nobody else decides for them. Paid, or let in again, they have all
+/// of the hours: also for what was asked for shortly before, and was not late yet.
+#[tokio::test]
+async fn the_hours_stand_still_while_the_company_can_not_act_and_begin_anew() {
+    let status = |status: &str| {
+        format!("UPDATE tenants SET status = '{status}' WHERE id = $1 AND $2::uuid IS NOT NULL")
+    };
+    let plan = |set: &str| {
+        format!("UPDATE tenant_subscription SET {set} WHERE tenant_id = $1 AND $2::uuid IS NOT NULL")
+    };
+    for (stop, start) in [
+        (status("suspended"), status("active")),
+        (
+            plan("status = 'past_due', grace_ends_at = now() - interval '1 second'"),
+            plan("status = 'active', grace_ends_at = NULL"),
+        ),
+        (
+            plan("status = 'past_due', grace_ends_at = NULL"),
+            plan("status = 'active'"),
+        ),
+    ] {
+        let steps = json!([
+            with(kind("parallel", role("sales_manager")), "sla_hours", json!(4)),
+            with(kind("parallel", role("finance_manager")), "sla_hours", json!(8)),
+            with(
+                kind("sequential", role("inventory_manager")),
+                "sla_hours",
+                json!(1)
+            )
+        ]);
+        let timed = Timed::new(steps).await;
+        let company = &timed.company;
+        let (sales, finance, manager) = (
+            company.user("sales_manager").await,
+            company.user("finance_manager").await,
+            company.user("manager").await,
+        );
+        company.user("inventory_manager").await;
+        let nobody = Vec::<String>::new();
+        let (_, request) = company.ask(&manager).await;
+        let me = company.admin.user_id;
+        assert_eq!(timed.after(100).await, nobody);
+        company.sql(&stop, me).await;
+        assert_eq!(timed.after(79).await, nobody);
+        company.sql(&start, me).await;
+        assert_eq!(
+            timed.after(1).await,
+            nobody,
+            "three hours are over, and not three in which to decide"
+        );
+        assert_eq!(timed.after(179).await, nobody);
+        assert_eq!(timed.after(1).await, [email(&sales)]);
+        company.sql(&stop, me).await;
+        assert_eq!(timed.after(10_000).await, nobody, "nothing is escalated");
+        let escalated =
+            "SELECT count(*) FROM approval_request_steps WHERE tenant_id = $1 AND escalated_at IS NOT NULL";
+        assert_eq!(company.count(escalated).await, 0);
+        company.sql(&start, me).await;
+        assert_eq!(timed.after(1).await, nobody);
+        assert_eq!(timed.after(180).await, [email(&sales)], "reminded again");
+        let path = format!("{}/{request}", super::setup::REQUESTS);
+        let admin = timed.again(&company.admin);
+        let found = company.approvals.get(&admin, &path).await.expect(200);
+        let opened = |field: &str| {
+            found["steps"][0][field]
+                .as_str()
+                .unwrap()
+                .parse::<jiff::Timestamp>()
+                .unwrap()
+        };
+        assert_eq!(
+            opened("due_at").duration_since(opened("reminded_at")),
+            SignedDuration::from_hours(1)
+        );
+        assert!(
+            found["steps"][2]["due_at"].is_null(),
+            "what waits has no hours yet"
+        );
+        assert_eq!(timed.after(60).await, [email(&company.admin)]);
+        assert_eq!(timed.after(120).await, [email(&finance)]);
+    }
+}
+
+#[tokio::test]
+async fn in_the_days_of_grace_the_hours_run() {
+    let timed = Timed::new(json!([with(role("sales_manager"), "sla_hours", json!(4))])).await;
+    let company = &timed.company;
+    let (approver, manager) = (company.user("sales_manager").await, company.user("manager").await);
+    company.ask(&manager).await;
+    let grace =
+        "UPDATE tenant_subscription SET status = 'past_due', grace_ends_at = now() + interval '200 minutes'
+                 WHERE tenant_id = $1 AND $2::uuid IS NOT NULL";
+    company.sql(grace, company.admin.user_id).await;
+    assert_eq!(timed.after(180).await, [email(&approver)]);
+    assert_eq!(timed.after(60).await, Vec::<String>::new(), "it is over");
+}
+
 /// Who decides holds the request, then its steps; the scheduler in the other order would wait for
 /// them while they wait for it.
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Lock-outs and rate limits.
 
 use super::setup::{Company, PASSWORD, answer_from, post, post_from};
+use crate::security::setup::{inbox, sent};
 use crate::support::Answer;
 use auth_function::Limits;
 use futures::future::join_all;
@@ -232,6 +233,105 @@ async fn guesses_in_one_company_lock_nobody_in_another() {
     assert_eq!(attempt(&two["slug"], PASSWORD).await, 200);
 }
 
+/// Whether the company was named or not: five, and nothing that is answered tells of the account.
+#[tokio::test]
+async fn an_account_bears_five_guesses_however_they_name_it() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let slug = &company.signed_up["tenant"]["slug"];
+    let unknown = format!("nobody-{}@example.com", testkit::unique());
+    let attempt = async |email: &str, tenant: &serde_json::Value, password: &str| {
+        let body = json!({ "email": email, "password": password, "tenant": tenant });
+        company.post("login", &body).await.status
+    };
+    let nowhere = json!(null);
+    for named_first in [false, true] {
+        let (mut one, mut other) = (&nowhere, slug);
+        if named_first {
+            (one, other) = (other, one);
+        }
+        let all = async |email: &String| {
+            let mut answers = Vec::new();
+            for tenant in [one, one, one, other, other] {
+                answers.push(attempt(email, tenant, "violet tram lanterm").await);
+            }
+            for tenant in [slug, &nowhere] {
+                answers.push(attempt(email, tenant, PASSWORD).await);
+            }
+            answers
+        };
+        let seen = join_all([&company.email, &unknown].map(&all)).await;
+        assert_eq!(seen[0], [401, 401, 401, 401, 401, 429, 401], "{named_first}");
+        assert_eq!(seen[0], seen[1], "{named_first}");
+        company.wait(601);
+        assert_eq!(attempt(&company.email, slug, PASSWORD).await, 200);
+    }
+    let actions = company.actions().await;
+    let told = actions.iter().filter(|action| *action == "auth.locked_out");
+    assert_eq!(told.count(), 2);
+
+    // The owner's right password forgives both kinds.
+    for tenant in [slug, &nowhere] {
+        for guessed in [slug, slug, &nowhere, &nowhere] {
+            assert_eq!(attempt(&company.email, guessed, "violet tram lanterm").await, 401);
+        }
+        assert_eq!(attempt(&company.email, tenant, PASSWORD).await, 200);
+    }
+    // One that is refused unseen is not counted: the wait does not grow by asking.
+    for _ in 0..3 {
+        assert_eq!(
+            attempt(&company.email, &nowhere, "violet tram lanterm").await,
+            401
+        );
+    }
+    company.wait(300);
+    for _ in 0..2 {
+        assert_eq!(attempt(&company.email, slug, "violet tram lanterm").await, 401);
+    }
+    for _ in 0..4 {
+        assert_eq!(attempt(&company.email, slug, PASSWORD).await, 429);
+    }
+    company.wait(301);
+    assert_eq!(attempt(&company.email, slug, PASSWORD).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_named_and_unnamed_guesses_at_once_no_more_than_five_are_looked_at() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let slug = &company.signed_up["tenant"]["slug"];
+    let guesses = (0..24).map(|n| {
+        let tenant = if n % 2 == 0 { slug.clone() } else { json!(null) };
+        json!({ "email": company.email, "password": "violet tram lanterm", "tenant": tenant })
+    });
+    let guesses: Vec<serde_json::Value> = guesses.collect();
+    let answers = join_all(guesses.iter().map(|guess| company.post("login", guess))).await;
+    // All twelve may be refused by name, never more looked at than five.
+    let named = answers.iter().step_by(2);
+    assert!(named.filter(|answer| answer.status == 401).count() <= 5);
+    for tenant in [slug.clone(), json!(null)] {
+        let right = json!({ "email": company.email, "password": PASSWORD, "tenant": tenant });
+        assert_ne!(company.post("login", &right).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_lock_out_is_told_in_the_inbox_and_only_to_a_verified_address_by_mail() {
+    for verified in [false, true] {
+        let company = Company::new().await;
+        if verified {
+            company.verify_email().await;
+        }
+        let me = company.login(&company.signed_up);
+        let before = sent(&company.world).await.len();
+        for _ in 0..5 {
+            company.log_in("violet tram lanterm").await.expect(401);
+        }
+        assert_eq!(inbox(&company, &me).await, ["locked_out"]);
+        assert_eq!(sent(&company.world).await.len() - before, usize::from(verified));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_may_do_so_much_and_no_more() {
     let company = Company::new().await;
@@ -283,6 +383,28 @@ async fn without_counters_nobody_guesses_and_sessions_go_on() {
     assert_eq!(post_from(&api, "198.51.100.1", "signup", &signup).await, 503);
     let refresh = json!({ "refresh_token": company.signed_up["refresh_token"] });
     assert_eq!(post_from(&api, "198.51.100.1", "refresh", &refresh).await, 200);
+}
+
+/// What a token of 256 bits opens is not guessed: without counters it is opened all the same, and a whole
+/// office that joins on one morning is not held to what signs companies up.
+#[tokio::test]
+async fn invitations_are_followed_as_other_links_are() {
+    let company = Company::new().await;
+    let mut limits = Limits::DEFAULT;
+    (limits.links.capacity, limits.signups.capacity) = (4, 1);
+    let (api, away) = (company.with_limits(limits).await, company.without_counters());
+    let accept = json!({ "token": "m3i_nonsense", "password": PASSWORD });
+    let register = json!({ "invite_token": "m3i_nonsense", "full_name": "F", "password": PASSWORD });
+    for expected in [422, 422, 429] {
+        for (verb, body) in [("accept-invite", &accept), ("register", &register)] {
+            assert_eq!(
+                post_from(&api, "198.51.100.1", verb, body).await,
+                expected,
+                "{verb}"
+            );
+            assert_eq!(post_from(&away, "198.51.100.1", verb, body).await, 422, "{verb}");
+        }
+    }
 }
 
 #[tokio::test]

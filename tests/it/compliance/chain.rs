@@ -186,7 +186,7 @@ async fn rehash(world: &World) {
 }
 
 /// Moves the first `lines` lines of a company so many months back.
-async fn age(world: &World, lines: i64, months: i32) {
+pub async fn age(world: &World, lines: i64, months: i32) {
     let sql = "UPDATE audit_logs SET created_at = created_at - make_interval(months => $3),
             id = overlay(id::text PLACING substr(app.first_id_of(created_at - make_interval(months => $3))::text, 1, 13) FROM 1 FOR 13)::uuid
          WHERE tenant_id = $1 AND seq <= $2";

@@ -1,7 +1,7 @@
 //! A person goes through the whole system and is erased; then every column of every table and every
 //! object is searched, also inside what is sealed, for everything that they could be known by.
 
-use super::furnish::{HOURS, MAIL, PORTRAIT, SAID, SECRET, USER_PHONE, furnish, rows_of};
+use super::furnish::{HOURS, MAIL, PORTRAIT, SAID, SECRET, USER_PHONE, furnish, rows_of, rows_of_contact};
 use super::setup::{Office, app, bucket, call_from, objects};
 use crate::auth::setup;
 use crate::messaging::stack::{Stack, digits, endpoint, meta_body, table, task};
@@ -310,6 +310,9 @@ async fn nothing_of_a_contact_is_left() {
             .get(0)
     };
     assert_eq!(counted().await, 2);
+    for (place, rows) in rows_of_contact(&stack.world, id).await {
+        assert!(rows > 0, "{place} never named the contact: lead them through it");
+    }
     let confirmed = json!({ "subject_type": "contact", "subject_id": id, "confirm": "Zubaida Qaraqush" });
     api.post(&me, ERASE, &confirmed).await.expect(200);
     assert_eq!(counted().await, 1, "the place of one who is gone is free");
@@ -317,6 +320,9 @@ async fn nothing_of_a_contact_is_left() {
     let after = Dump::of(&stack.world, &bucket).await;
     for trace in &traces {
         assert_eq!(after.places(trace), Vec::<&str>::new(), "{trace}");
+    }
+    for (place, rows) in rows_of_contact(&stack.world, id).await {
+        assert_eq!(rows, 0, "{place} still names the contact");
     }
     let left = objects(&bucket).await;
     let left: Vec<&str> = left.iter().map(|(key, _)| key.as_str()).collect();

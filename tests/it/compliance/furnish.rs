@@ -38,15 +38,24 @@ const STAYS: [&str; 14] = [
 
 /// How many rows of each table name the user, by every column that can name one but those of `STAYS`.
 pub async fn rows_of(world: &World, id: Uuid) -> BTreeMap<String, i64> {
+    rows_naming(world, id, "users", "%user\\_id").await
+}
+
+/// As [`rows_of`], of a contact.
+pub async fn rows_of_contact(world: &World, id: Uuid) -> BTreeMap<String, i64> {
+    rows_naming(world, id, "contacts", "%contact\\_id").await
+}
+
+async fn rows_naming(world: &World, id: Uuid, people: &str, column: &str) -> BTreeMap<String, i64> {
     let admin = world.admin_sql().await;
     let columns = "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
           AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'tenant_id'
-          AND (a.attname LIKE '%user\\_id' OR EXISTS (
+          AND (a.attname LIKE $2 OR EXISTS (
               SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.conrelid = c.oid
-                 AND k.confrelid = 'users'::regclass AND a.attnum = ANY (k.conkey)))";
+                 AND k.confrelid = $1::text::regclass AND a.attnum = ANY (k.conkey)))";
     let mut found = BTreeMap::new();
-    for column in admin.query(columns, &[]).await.unwrap() {
+    for column in admin.query(columns, &[&people, &column]).await.unwrap() {
         let (table, column): (String, String) = (column.get(0), column.get(1));
         let place = format!("{table}.{column}");
         if STAYS.contains(&place.as_str()) {

@@ -1,8 +1,9 @@
-//! What people were told is forgotten after 90 days.
+//! What people were told is forgotten after 90 days, what providers posted of them after 30.
 
-use crate::messaging::stack::{Stack, task};
+use crate::messaging::stack::{Stack, digits, meta_body, task, text_message};
 use crate::support::World;
 use notifications::notice::{Channel, Notice, To};
+use providers::intake::Source;
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -93,6 +94,45 @@ async fn what_people_were_told_is_forgotten_after_90_days() {
         assert_eq!(number(world, waits).await, 1);
         let said = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND recipient_sealed = '' AND content_sealed IS NOT NULL";
         assert_eq!(number(world, said).await, 0);
+        let whose = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND recipient_sealed = ''
+            AND coalesce(user_id::text, contact_id::text, about_user_id::text, provider_message_id) IS NOT NULL";
+        assert_eq!(number(world, whose).await, 0);
     }
     stack.scheduler.handle(task("daily")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_providers_posted_is_forgotten_after_30_days() {
+    let stack = Stack::alone().await;
+    let (_, conversation) = stack.conversation().await;
+    let nobodys = meta_body(&[(&digits(), &[text_message("201001234567", "anybody?")], &[])]);
+    stack.post(Source::Meta, &nobodys, "", vec![]).await.unwrap();
+    let admin = stack.world.admin_sql().await;
+    let back = async |table: &str, days: i32| {
+        let sql = format!(
+            "UPDATE {table} SET id = overlay(id::text PLACING
+                substr(app.first_id_of(now() - make_interval(days => $1))::text, 1, 13) FROM 1 FOR 13)::uuid"
+        );
+        assert!(admin.execute(&sql, &[&days]).await.unwrap() > 0, "{table}");
+    };
+    let partitions = "SELECT app.maintain_partitions(now() - interval '3 months', 3)";
+    admin.query(partitions, &[]).await.unwrap();
+    let kept = async || {
+        let count = async |sql: &str| admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        (
+            count("SELECT count(*) FROM webhook_events WHERE tenant_id IS NOT NULL").await,
+            count("SELECT count(*) FROM webhook_events WHERE tenant_id IS NULL").await,
+            count("SELECT count(*) FROM messages WHERE raw_sealed IS NOT NULL").await,
+        )
+    };
+    assert_eq!(kept().await, (1, 1, 1));
+    for (days, left) in [(29, (1, 1, 1)), (31, (0, 0, 0))] {
+        back("webhook_events", days).await;
+        back("messages", days).await;
+        stack.scheduler.handle(task("daily")).await.unwrap();
+        assert_eq!(kept().await, left, "after {days} days");
+    }
+    let path = format!("/v1/conversations/{conversation}/messages");
+    let shown = stack.api.get(&stack.me, &path).await.expect(200);
+    assert_eq!(shown["data"][0]["body"], "hello", "what was said stays");
 }

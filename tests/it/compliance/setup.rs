@@ -82,6 +82,7 @@ pub fn app(world: &World, bucket: &str) -> admin_function::App {
         web: world.web(),
         bucket: cloud.bucket(bucket),
         links: world.links(&cloud, "none", cloud::LINKS),
+        mails: world.any_mails(&cloud),
         app_url: "https://app.test".into(),
         is_dev: true,
     }

@@ -1,6 +1,8 @@
 //! Every messaging function, wired to queues, a table and providers of the test's own.
 
 use crate::support::{Api, Login, World};
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
@@ -12,7 +14,7 @@ use providers::intake::{Source, VerifiedAccount, Webhook, WebhookBody};
 use providers::{Endpoints, Http, Timeouts};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use testkit::fake_providers::{FakeProviders, Handle};
 use uuid::Uuid;
@@ -372,6 +374,32 @@ async fn queue() -> String {
 
 pub async fn table() -> String {
     let name = format!("state-{}", digits());
+    make_table(&name).await.unwrap();
+    name
+}
+
+/// A table of all tests, whose counters no test looks at.
+pub fn shared_table() -> &'static str {
+    static NAME: LazyLock<&str> = LazyLock::new(|| {
+        let name = "state-of-all-tests";
+        // A thread of its own may wait, where a test's must not.
+        let made = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            match runtime.block_on(make_table(name)) {
+                Err(error) if !error.is_resource_in_use_exception() => panic!("{error:?}"),
+                _ => {}
+            }
+        });
+        made.join().unwrap();
+        name
+    });
+    *NAME
+}
+
+async fn make_table(name: &str) -> Result<(), CreateTableError> {
     let key = |name: &str, kind| {
         KeySchemaElement::builder()
             .attribute_name(name)
@@ -387,7 +415,7 @@ pub async fn table() -> String {
     };
     let request = dynamodb()
         .create_table()
-        .table_name(&name)
+        .table_name(name)
         .billing_mode(BillingMode::PayPerRequest);
     let request = request
         .key_schema(key("pk", KeyType::Hash))
@@ -397,8 +425,8 @@ pub async fn table() -> String {
         .attribute_definitions(text("sk"))
         .send()
         .await
-        .unwrap();
-    name
+        .map(drop)
+        .map_err(SdkError::into_service_error)
 }
 
 /// The directory of the edge, read anew.

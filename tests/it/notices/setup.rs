@@ -124,5 +124,7 @@ pub fn otp() -> Notice {
     Notice::Otp {
         code: CODE.to_owned(),
         minutes: 10,
+        tenant_name: "Nile Homes".to_owned(),
+        purpose: notifications::notice::CodeUse::VerifyPhone,
     }
 }

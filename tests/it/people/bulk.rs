@@ -142,6 +142,29 @@ async fn groups_are_joined_and_rights_beyond_ones_own_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn seats_that_run_out_refuse_the_whole_request() {
+    let office = Office::new().await;
+    let readers = [
+        office.world.user("read_only").await.user_id,
+        office.world.user("read_only").await.user_id,
+    ];
+    let used = office.get("/v1/admin/seats").await.expect(200)["used"]
+        .as_i64()
+        .unwrap();
+    let limits = json!({ "overrides": [{ "code": "users.max", "limit_value": used + 1 }] });
+    let overrides = "/v1/admin/entitlements/overrides/tenant";
+    office.api.put(&office.me, overrides, &limits).await.expect(200);
+    let promote = async |users: &[uuid::Uuid]| {
+        let body = json!({ "action": "assign_role", "role": "staff", "user_ids": users });
+        office.post(PATH, &body).await
+    };
+    promote(&readers).await.expect_code(422, "LIMIT_REACHED");
+    let staff = office.get("/v1/admin/users?role=staff").await.expect(200);
+    assert_eq!(staff["data"], json!([]));
+    promote(&readers[..1]).await.expect(200);
+}
+
+#[tokio::test]
 async fn bad_requests_are_refused_precisely() {
     let office = Office::new().await;
     let user = office.world.user("staff").await.user_id;

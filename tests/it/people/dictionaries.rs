@@ -42,6 +42,23 @@ async fn a_company_adds_words_to_those_that_everybody_has() {
             (&changed["label"], &changed["is_active"], &changed["code"]),
             (&json!("Guard"), &json!(false), &json!("night_guard"))
         );
+        let describe = async |text: Value| {
+            let body = json!({ "description": text });
+            let changed = office.api.patch(&office.me, &one, &body).await.expect(200);
+            assert_eq!(changed["label"], "Guard", "what is absent stays");
+            changed["description"].clone()
+        };
+        assert_eq!(describe(json!("By night.")).await, "By night.");
+        let too_long = json!({ "description": "x".repeat(501) });
+        office
+            .api
+            .patch(&office.me, &one, &too_long)
+            .await
+            .expect_code(422, "VALIDATION_FAILED");
+        let unchanged = office.api.patch(&office.me, &one, &json!({})).await.expect(200);
+        assert_eq!(unchanged["description"], "By night.");
+        assert_eq!(describe(Value::Null).await, "", "null clears");
+        let changed = office.api.patch(&office.me, &one, &json!({})).await.expect(200);
         let inactive = office.get(&format!("{path}?is_active=false")).await.expect(200);
         assert_eq!(inactive["data"], json!([changed]));
         office.api.delete(&office.me, &one).await.expect(204);

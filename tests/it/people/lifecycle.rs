@@ -137,6 +137,59 @@ async fn a_user_with_records_leaves_only_when_somebody_gets_them() {
 }
 
 #[tokio::test]
+async fn records_are_handed_over_also_when_the_account_is_closed_already() {
+    let office = Office::new().await;
+    let (gone, heir) = (office.world.user("staff").await, office.world.user("staff").await);
+    let contacts = office.world.contacts();
+    let body = json!({ "first_name": "Layla", "owner_user_id": gone.user_id });
+    let contact = contacts.post(&office.me, "/v1/contacts", &body).await.expect(201);
+    let contact = format!("/v1/contacts/{}", contact["id"].as_str().unwrap());
+    let owner = async || contacts.get(&office.me, &contact).await.expect(200)["owner_user_id"].clone();
+    let give_back = "UPDATE contacts SET owner_user_id = $2 WHERE tenant_id = $1";
+    let sql = office.world.admin_sql().await;
+    let invited = office.invite(&json!({ "email": address() })).await.0;
+    for (verb, status) in [("suspend", "suspended"), ("deactivate", "deactivated")] {
+        let change = "UPDATE users SET status = $3 WHERE tenant_id = $1 AND id = $2";
+        sql.execute(change, &[&office.world.tenant.0, &gone.user_id, &status])
+            .await
+            .unwrap();
+        for (to, refused) in [(gone.user_id, 422), (invited, 422), (testkit::unique(), 404)] {
+            let answer = office
+                .act(gone.user_id, verb, &json!({ "reassign_to": to }))
+                .await;
+            assert_eq!(answer.status, refused, "{verb} {}", answer.text);
+        }
+        office.act(gone.user_id, verb, &json!({})).await.expect(200);
+        assert_eq!(owner().await, json!(gone.user_id), "{verb}: nobody was named");
+        let handed = office
+            .act(gone.user_id, verb, &json!({ "reassign_to": heir.user_id }))
+            .await;
+        assert_eq!(handed.expect(200)["status"], status);
+        assert_eq!(owner().await, json!(heir.user_id), "{verb}");
+        sql.execute(give_back, &[&office.world.tenant.0, &gone.user_id])
+            .await
+            .unwrap();
+    }
+    let query = format!("/v1/admin/users/{}?reassign_to={}", gone.user_id, heir.user_id);
+    office.api.delete(&office.me, &query).await.expect(204);
+    assert_eq!(owner().await, json!(heir.user_id));
+    let lines = "SELECT after_data FROM audit_logs WHERE tenant_id = $1 AND entity_id = $2 AND action = 'user.recordsReassigned'";
+    let lines = sql
+        .query(lines, &[&office.world.tenant.0, &gone.user_id])
+        .await
+        .unwrap();
+    assert_eq!(lines.len(), 3);
+    for line in lines {
+        let expected = json!({ "reassigned_to": heir.user_id, "contacts": 1, "conversations": 0 });
+        assert_eq!(line.get::<_, Value>(0), expected);
+    }
+    assert!(
+        office.events(gone.user_id).await.is_empty(),
+        "the account did not change"
+    );
+}
+
+#[tokio::test]
 async fn nobody_closes_their_own_account() {
     let office = Office::new().await;
     office.world.admin().await;

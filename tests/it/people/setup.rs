@@ -1,9 +1,11 @@
 //! The admin function in process, and the links that it mailed.
 
 use crate::messaging::stack::{endpoint, table};
-use crate::support::{Answer, Api, Login, World};
+use crate::support::{Answer, Api, Login, World, claims_from, token};
+use admin_function::people::mails::Limits;
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use kernel::{Clock, TenantId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,6 +30,36 @@ impl Office {
         let test = testkit::database::database_with(Clock::fixed(Clock::system().now())).await;
         let tenant = test.tenant().await;
         Self::of(World { test, tenant }).await
+    }
+
+    /// As [`Office::at_a_moment`], at the full hour, with the limits of links that are mailed, counted in a
+    /// table of its own; how to call it so from another company, too.
+    pub async fn with_limits(limits: Limits) -> (Self, String) {
+        let now = Clock::system().now().as_second();
+        let hour = Timestamp::from_second(now - now % 3600).unwrap();
+        let test = testkit::database::database_with(Clock::fixed(hour)).await;
+        let tenant = test.tenant().await;
+        let (office, table) = (Self::of(World { test, tenant }).await, table().await);
+        (office.counting(&table, limits), table)
+    }
+
+    /// Counts mailed links in this table.
+    pub fn counting(self, table: &str, limits: Limits) -> Self {
+        let cloud = crate::auth::setup::cloud(&endpoint());
+        let mails = self.world.mails(&cloud, table, limits);
+        Self {
+            api: service_with(&self.world, |app| app.mails = mails),
+            ..self
+        }
+    }
+
+    /// The same caller, with a token that is good now.
+    pub fn again(&self) -> Login {
+        let claims = claims_from(self.world.test.db.clock());
+        Login {
+            token: token(self.world.tenant, self.me.user_id, self.me.session_id, &claims),
+            ..self.me.clone()
+        }
     }
 
     pub async fn of(world: World) -> Self {
@@ -177,10 +209,17 @@ pub async fn operate(api: &Api, method: &str, path: &str, body: &Value) -> Answe
 }
 
 pub fn service(world: &World) -> Api {
+    service_with(world, |_| ())
+}
+
+pub fn service_with(world: &World, change: impl FnOnce(&mut admin_function::App)) -> Api {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, PROVISIONING_KEY.as_bytes());
     let keys = json!({ "sha256": [STANDARD.encode(hash.as_ref())] });
     let keys = serde_json::from_value(keys).unwrap();
-    world.administration_with(|app| app.web = world.web().with_operator(&keys))
+    world.administration_with(|app| {
+        app.web = world.web().with_operator(&keys);
+        change(app);
+    })
 }
 
 /// The same service for a company that was made elsewhere.

@@ -17,11 +17,13 @@ async fn only_the_key_opens() {
     let office = Office::new().await;
     let bearer = format!("Bearer {}", office.me.token);
     let one = format!("/v1/tenants/{}", office.world.tenant);
+    let again = format!("{one}/resend-invite");
     for (method, path, body) in [
         ("GET", "/v1/tenants", Value::Null),
         ("POST", "/v1/tenants", company()),
         ("GET", &one, Value::Null),
         ("PATCH", &one, json!({ "status": "suspended" })),
+        ("POST", &again, json!({ "email": address() })),
     ] {
         let shortened = &PROVISIONING_KEY[1..];
         for header in [

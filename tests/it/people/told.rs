@@ -82,6 +82,49 @@ async fn admins_hear_of_invitations_and_of_who_accepted() {
 }
 
 #[tokio::test]
+async fn who_is_admin_by_a_group_or_by_the_role_tree_hears_too_and_who_rests_does_not() {
+    let office = Office::new().await;
+    let roles = office.get("/v1/admin/roles?limit=200").await.expect(200);
+    let all = roles["data"].as_array().unwrap();
+    let role = |code: &str| all.iter().find(|role| role["code"] == code).unwrap()["id"].clone();
+    let people = [(); 4].map(|()| office.world.user("staff"));
+    let [by_group, by_tree, resting, left] = futures::future::join_all(people).await.try_into().ok().unwrap();
+    for (name, member, is_active) in [("Active", &by_group, true), ("Resting", &resting, false)] {
+        let group = json!({ "name": name, "role_ids": [role("admin")], "is_active": true });
+        let group = office.post("/v1/admin/groups", &group).await.expect(201);
+        let path = format!("/v1/admin/groups/{}", group["id"].as_str().unwrap());
+        let members = json!({ "user_ids": [member.user_id] });
+        office
+            .post(&format!("{path}/members"), &members)
+            .await
+            .expect(201);
+        let rest = json!({ "is_active": is_active });
+        office.api.patch(&office.me, &path, &rest).await.expect(200);
+    }
+    let own = json!({ "name": "Deputy" });
+    let own = office.post("/v1/admin/roles", &own).await.expect(201);
+    let edge = json!({ "parent_role_id": role("admin"), "child_role_id": own["id"] });
+    office.post("/v1/admin/roles/hierarchy", &edge).await.expect(201);
+    for (login, given) in [(&by_tree, &own["id"]), (&left, &role("admin"))] {
+        let path = format!("/v1/admin/users/{}/roles", login.user_id);
+        office
+            .post(&path, &json!({ "assign": [given] }))
+            .await
+            .expect(200);
+    }
+    let suspend = format!("/v1/admin/users/{}/suspend", left.user_id);
+    office.post(&suspend, &json!({})).await.expect(200);
+
+    office.invite(&json!({ "email": address() })).await;
+    let hears = async |login: &crate::support::Login| {
+        let inbox = office.inbox(login.user_id).await;
+        inbox.iter().filter(|(kind, _)| kind == "invite_sent").count()
+    };
+    assert_eq!((hears(&by_group).await, hears(&by_tree).await), (1, 1));
+    assert_eq!((hears(&resting).await, hears(&left).await), (0, 0));
+}
+
+#[tokio::test]
 async fn admins_hear_once_that_the_last_seat_is_taken() {
     let stack = Stack::alone().await;
     let scheduler = stack.scheduler.clone();

@@ -366,6 +366,90 @@ async fn a_profile_is_patched() {
 }
 
 #[tokio::test]
+async fn what_moves_by_itself_does_not_make_a_saved_form_stale() {
+    let office = Office::new().await;
+    let email = address();
+    let id = office.colleague(&email, &["staff"]).await;
+    let path = format!("/v1/admin/users/{id}");
+    let seen = office.get(&path).await;
+    let tag = seen.headers["etag"].clone();
+    let seen = seen.json();
+    let login = json!({ "email": email, "password": PASSWORD, "delivery": "body" });
+    public(&office.auth().await, "/v1/auth/login", &login)
+        .await
+        .expect(200);
+    let roles = json!({ "assign": ["manager"] });
+    office.post(&format!("{path}/roles"), &roles).await.expect(200);
+    let sql = office.world.admin_sql().await;
+    let codes =
+        "INSERT INTO backup_codes (tenant_id, user_id, code_hash, created_at) VALUES ($1, $2, 'x', now())";
+    sql.execute(codes, &[&office.world.tenant.0, &id]).await.unwrap();
+    let now = office.get(&path).await.expect(200);
+    for field in ["active_sessions", "backup_codes_left"] {
+        assert_ne!(now["security"][field], seen["security"][field], "{field}");
+    }
+    assert_ne!(now["last_login_at"], seen["last_login_at"]);
+    let known = [("if-none-match", tag.as_str())];
+    let polled = office
+        .api
+        .json(&office.me, "GET", &path, &known, &json!({}))
+        .await;
+    assert_eq!(polled.expect(200), now, "who reads hears of all of it");
+
+    let save = async |name: &str, tag: &str| {
+        let (headers, body) = ([("if-match", tag)], json!({ "full_name": name }));
+        office.api.json(&office.me, "PATCH", &path, &headers, &body).await
+    };
+    let saved = save("Salma Nour", &tag).await;
+    let newer = saved.headers["etag"].clone();
+    assert_eq!(saved.expect(200)["full_name"], "Salma Nour");
+    save("Basma Nour", &tag).await.expect_code(412, "STALE");
+    assert_eq!(office.get(&path).await.headers["etag"], newer);
+    save("Basma Nour", &newer).await.expect(200);
+}
+
+/// Approvals ask managers.
+#[tokio::test]
+async fn nobody_chooses_their_own_manager_or_becomes_one_by_themselves() {
+    let office = Office::new().await;
+    let (admin, user) = (office.world.user("admin").await, office.world.user("staff").await);
+    let scopes = json!({ "name": "Mine", "scopes": ["user.update"] });
+    let key = office
+        .api
+        .post(&admin, "/v1/admin/api-keys", &scopes)
+        .await
+        .expect(201);
+    let key = crate::admin_access::setup::program(key["token"].as_str().unwrap());
+    let report = async |by, who: &crate::support::Login, to: Value| {
+        let path = format!("/v1/admin/users/{}", who.user_id);
+        let body = json!({ "manager_user_id": to, "locale": "ar" });
+        office.api.patch(by, &path, &body).await
+    };
+    report(&office.me, &admin, json!(office.me.user_id))
+        .await
+        .expect(200);
+    for login in [&admin, &key] {
+        for (who, to) in [
+            (&admin, json!(user.user_id)),
+            (&admin, Value::Null),
+            (&user, json!(admin.user_id)),
+        ] {
+            report(login, who, to).await.expect_code(403, "FORBIDDEN");
+        }
+        // What is so already is no choice, and others' managers are no affair of one's own.
+        let kept = report(login, &admin, json!(office.me.user_id)).await.expect(200);
+        assert_eq!(kept["manager_user_id"], json!(office.me.user_id));
+        report(login, &user, json!(office.me.user_id)).await.expect(200);
+        report(login, &user, Value::Null).await.expect(200);
+    }
+    let mine = report(&office.me, &office.me, json!(user.user_id)).await;
+    assert_eq!(mine.expect(200)["manager_user_id"], json!(user.user_id));
+    report(&office.me, &user, json!(office.me.user_id))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn a_super_admin_is_touched_by_super_admins_only() {
     let office = Office::new().await;
     let admin = office.world.user("admin").await;

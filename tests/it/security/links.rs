@@ -1,6 +1,6 @@
 //! Links by mail: superseded, expired, foreign, asked for without end, and told to nobody.
 
-use super::setup::{link, links, number, sent};
+use super::setup::{link, links, now, number, sent};
 use crate::auth::setup::{Company, PASSWORD, answer_from, post, post_from};
 use crate::support::Answer;
 use futures::future::join_all;
@@ -156,6 +156,56 @@ async fn a_mailbox_is_not_flooded_whether_or_not_it_is_somebodys() {
     company.wait(3601);
     let again = json!({ "email": company.email });
     company.post("forgot-password", &again).await.expect(202);
+}
+
+/// Whoever signs companies up with somebody's address multiplies no mails with it.
+#[tokio::test]
+async fn an_address_with_several_accounts_gets_a_few_mails_more_and_nobody_sees_how_many() {
+    let company = Company::new().await;
+    for _ in 0..3 {
+        company.sign_up(&company.email, PASSWORD).await.expect(201);
+    }
+    let unknown = format!("nobody-{}@example.com", testkit::unique());
+    let admin = company.world.admin_sql().await;
+    let sent = async |page: &str| -> i64 {
+        let sql = "SELECT count(*) FROM audit_logs a JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.entity_id
+            WHERE u.email_norm = $1 AND a.action = 'user.linkSent' AND a.after_data ->> 'purpose' = $2";
+        admin
+            .query_one(sql, &[&company.email, &page])
+            .await
+            .unwrap()
+            .get(0)
+    };
+    company.wait(3600 - i64::try_from(now(&company) % 3600).unwrap());
+    for (n, total) in [(1, 4), (2, 5), (3, 6), (4, 7), (5, 8)] {
+        for email in [&company.email, &unknown] {
+            let ask = json!({ "email": email });
+            company.post("forgot-password", &ask).await.expect(202);
+        }
+        assert_eq!(sent("reset_password").await, total, "{n}");
+    }
+    for email in [&company.email, &unknown] {
+        let ask = json!({ "email": email });
+        company
+            .post("forgot-password", &ask)
+            .await
+            .expect_code(429, "RATE_LIMITED");
+    }
+    // What is sent to nobody uses nothing up: of four accounts one waits to be verified.
+    company.wait(3600);
+    let all_but_one = "UPDATE users SET email_verified_at = now() WHERE email_norm = $1 AND tenant_id <> $2";
+    admin
+        .execute(all_but_one, &[&company.email, &company.world.tenant.0])
+        .await
+        .unwrap();
+    let before = sent("verify_email").await;
+    let ask = json!({ "email": company.email });
+    for _ in 0..4 {
+        company.post("resend-verification", &ask).await.expect(202);
+    }
+    assert_eq!(sent("verify_email").await - before, 4);
+    company.post("forgot-password", &ask).await.expect(202);
+    assert_eq!(sent("reset_password").await, 8 + 4);
 }
 
 #[tokio::test]

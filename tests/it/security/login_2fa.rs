@@ -469,3 +469,34 @@ async fn ten_login_codes_an_hour_go_to_a_user_over_all_logins() {
     }
     assert_eq!(count(&company, "auth.2fa_sent").await, 10);
 }
+
+#[tokio::test]
+async fn asking_too_soon_uses_up_no_login_code() {
+    let company = Company::new().await;
+    company.verify_email().await;
+    let me = company.login(&company.signed_up);
+    verify_phone(&company, &me).await;
+    post(&company, &me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
+    for _ in 0..2 {
+        let ask = json!({ "challenge_token": challenge(&company).await, "method": "sms" });
+        company.post("login/2fa", &ask).await.expect(202);
+        for _ in 0..9 {
+            company
+                .post("login/2fa", &ask)
+                .await
+                .expect_code(429, "RATE_LIMITED");
+        }
+        // nor does a factor that is not on
+        let other = json!({ "challenge_token": challenge(&company).await, "method": "whatsapp" });
+        company
+            .post("login/2fa", &other)
+            .await
+            .expect_code(409, "CONFLICT");
+    }
+    assert_eq!(count(&company, "auth.2fa_sent").await, 2);
+    let sent = sent(&company.world).await;
+    let newest = sent.iter().rfind(|message| message.channel == "sms").unwrap();
+    assert!(newest.text.contains("log in to Nile Homes"), "{}", newest.text);
+}

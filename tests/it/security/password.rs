@@ -1,6 +1,6 @@
 //! New passwords, and what the old one loses.
 
-use super::setup::{Person, challenge, count, link, post, second_step, sent};
+use super::setup::{Person, challenge, count, inbox, link, mail, now, post, second_step, sent};
 use crate::auth::setup::{Company, PASSWORD, function, post as post_as};
 use auth_function::Limits;
 use futures::future::{join, join_all};
@@ -71,20 +71,71 @@ async fn a_reset_ends_every_session_and_the_old_password() {
 async fn a_reset_lifts_the_lock_out() {
     let company = Company::new().await;
     let slug = &company.signed_up["tenant"]["slug"];
-    for tenant in [json!(null), slug.clone()] {
-        for _ in 0..5 {
-            let guess =
-                json!({ "email": company.email, "password": "violet tram lanterm", "tenant": tenant });
-            company.post("login", &guess).await.expect(401);
-        }
+    for tenant in [&json!(null), slug, &json!(null), slug, &json!(null)] {
+        let guess = json!({ "email": company.email, "password": "violet tram lanterm", "tenant": tenant });
+        company.post("login", &guess).await.expect(401);
     }
-    company.log_in(PASSWORD).await.expect_code(429, "RATE_LIMITED");
-    assert_eq!(count(&company, "auth.locked_out").await, 2);
+    let named = |password: &str| json!({ "email": company.email, "password": password, "tenant": slug });
+    company
+        .post("login", &named(PASSWORD))
+        .await
+        .expect_code(429, "RATE_LIMITED");
+    company.log_in(PASSWORD).await.expect(401);
+    assert_eq!(count(&company, "auth.locked_out").await, 1);
     let token = forget(&company).await;
     reset(&company, &token, NEW).await.expect(204);
     company.log_in(NEW).await.expect(200);
-    let named = json!({ "email": company.email, "password": NEW, "tenant": slug });
-    company.post("login", &named).await.expect(200);
+    company.post("login", &named(NEW)).await.expect(200);
+}
+
+/// Anybody may sign up with somebody's address, and change that password as often as they like.
+#[tokio::test]
+async fn a_changed_password_is_told_in_the_inbox_and_only_to_a_verified_address_by_mail() {
+    let company = Company::new().await;
+    let me = company.login(&company.signed_up);
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "current_password": current, "new_password": new });
+        post(&company, &me, "change-password", &body).await
+    };
+    let before = sent(&company.world).await.len();
+    change(PASSWORD, NEW).await.expect(204);
+    assert_eq!(inbox(&company, &me).await, ["password_changed"]);
+    assert_eq!(sent(&company.world).await.len(), before);
+
+    company.verify_email().await;
+    change(NEW, PASSWORD).await.expect(204);
+    assert_eq!(sent(&company.world).await.len(), before + 1);
+    assert!(mail(&company).await.contains("password"));
+}
+
+#[tokio::test]
+async fn a_user_changes_the_password_five_times_an_hour() {
+    let company = Company::new().await;
+    // at the beginning of an hour of the clock
+    let past = i64::try_from(now(&company) % 3600).unwrap();
+    company.wait(3600 - past);
+    let me = company.login(&company.log_in(PASSWORD).await.expect(200));
+    let (mut current, mut next) = (PASSWORD, NEW);
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "current_password": current, "new_password": new });
+        post(&company, &me, "change-password", &body).await
+    };
+    for _ in 0..5 {
+        // what is refused is none of them
+        change(current, "short").await.expect(422);
+        change("violet tram lanterm", next).await.expect(401);
+        change(current, next).await.expect(204);
+        (current, next) = (next, current);
+    }
+    let refused = change(current, next).await;
+    assert!(refused.headers.contains_key("retry-after"));
+    refused.expect_code(429, "RATE_LIMITED");
+    company.log_in(current).await.expect(200);
+    assert_eq!(count(&company, "auth.password_changed").await, 5);
+    company.wait(3600);
+    let me = company.login(&company.log_in(current).await.expect(200));
+    let body = json!({ "current_password": current, "new_password": next });
+    post(&company, &me, "change-password", &body).await.expect(204);
 }
 
 #[tokio::test]

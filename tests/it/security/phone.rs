@@ -399,3 +399,130 @@ async fn a_phone_that_login_codes_go_to_is_not_moved_by_a_verification_begun_bef
         .expect(200);
     assert_eq!(inbox(&company, &me).await.last().unwrap(), "phone_changed");
 }
+
+/// At the beginning of an hour of the clock, so that all of it counts in one window.
+async fn at_the_full_hour() -> (Company, Login) {
+    let company = Company::new().await;
+    company.wait(3600 - i64::try_from(now(&company) % 3600).unwrap());
+    let me = company.login(&company.log_in(PASSWORD).await.expect(200));
+    (company, me)
+}
+
+#[tokio::test]
+async fn what_sends_no_code_uses_up_none_of_the_numbers() {
+    let (company, me) = at_the_full_hour().await;
+    start(&company, &me, PHONE).await.expect(202);
+    for _ in 0..5 {
+        post(&company, &me, "phone/verify/resend", &json!({}))
+            .await
+            .expect_code(429, "RATE_LIMITED");
+    }
+    // a start too many, a session that is over, nothing under way
+    for _ in 0..2 {
+        start(&company, &me, PHONE).await.expect(202);
+    }
+    for _ in 0..3 {
+        start(&company, &me, PHONE).await.expect_code(429, "RATE_LIMITED");
+    }
+    let over = company.login(&company.log_in(PASSWORD).await.expect(200));
+    let path = format!("/v1/auth/sessions/{}", over.session_id);
+    company.api.delete(&me, &path).await.expect(204);
+    for _ in 0..3 {
+        start(&company, &over, PHONE)
+            .await
+            .expect_code(401, "UNAUTHENTICATED");
+        post(&company, &over, "phone/verify/resend", &json!({}))
+            .await
+            .expect_code(401, "UNAUTHENTICATED");
+    }
+    let colleague = company.world.user("staff").await;
+    post(&company, &colleague, "phone/verify/resend", &json!({}))
+        .await
+        .expect_code(409, "CONFLICT");
+    // three of six were sent
+    for _ in 0..3 {
+        start(&company, &colleague, PHONE).await.expect(202);
+    }
+    let another = company.world.user("staff").await;
+    let refused = start(&company, &another, PHONE).await;
+    assert!(refused.headers.contains_key("retry-after"));
+    refused.expect_code(429, "RATE_LIMITED");
+    let started = "SELECT count(*) FROM phone_verifications WHERE tenant_id = $1";
+    assert_eq!(
+        number(&company.world, started).await,
+        6,
+        "what is refused begins nothing"
+    );
+}
+
+/// Else a company that had its codes could take a stranger's number the rest of theirs, and one number a
+/// company's.
+#[tokio::test]
+async fn what_one_limit_refuses_the_others_do_not_count() {
+    let (company, me) = at_the_full_hour().await;
+    let mut limits = Limits::DEFAULT;
+    (limits.phones.capacity, limits.phones_of_tenant.capacity) = (8, 7);
+    let api = company.with_limits(limits).await;
+    let email = format!("other-{}@example.com", testkit::unique());
+    let stranger = company.sign_up(&email, PASSWORD).await.expect(201);
+    let ask = async |me: &Login, ip: &str, number: &str| {
+        let body = json!({ "e164": number, "channel": "sms" });
+        let answer = answer_with(&api, ip, Some(me), "phone/verify/start", &body).await;
+        answer.status().as_u16()
+    };
+    let (one, other) = ("198.51.100.1", "198.51.100.2");
+    // The number has had its six.
+    for person in [&me, &company.world.user("staff").await] {
+        for _ in 0..3 {
+            assert_eq!(ask(person, one, PHONE).await, 202);
+        }
+    }
+    let third = company.world.user("staff").await;
+    for _ in 0..4 {
+        assert_eq!(ask(&third, one, PHONE).await, 429, "the number");
+    }
+    // One is left to the company, two to the address.
+    let second = "+201007654321";
+    assert_eq!(ask(&third, one, second).await, 202);
+    for _ in 0..8 {
+        assert_eq!(ask(&third, other, second).await, 429, "the company");
+    }
+    let theirs = company.login(&stranger);
+    assert_eq!(ask(&theirs, one, second).await, 202);
+    assert_eq!(ask(&theirs, one, second).await, 429, "the address");
+    assert_eq!(ask(&theirs, other, second).await, 202);
+}
+
+/// A wrong code is an error to who sent it, and nothing that is repeated from memory: with the next code it may
+/// be right.
+#[tokio::test]
+async fn a_wrong_code_uses_up_no_idempotency_key() {
+    let (company, me, _) = begun("sms").await;
+    let right = code(&company, "sms").await;
+    let send = async |code: &str| {
+        let body = json!({ "e164": PHONE, "code": code });
+        let headers = [("idempotency-key", "confirm-1")];
+        let path = "/v1/auth/phone/verify/confirm";
+        company.api.json(&me, "POST", path, &headers, &body).await
+    };
+    let left = async || {
+        let sql = "SELECT 5 - attempts::bigint FROM phone_verifications WHERE tenant_id = $1";
+        number(&company.world, sql).await
+    };
+    for expected in [4, 3] {
+        let answer = send(&wrong(&right)).await;
+        assert!(!answer.headers.contains_key("idempotency-replayed"));
+        let message = answer.expect_code(422, "VALIDATION_FAILED")["details"]["fields"][0]["code"].clone();
+        assert_eq!((message, left().await), (json!("wrong"), expected));
+    }
+    let verified = send(&right).await.expect(200);
+    let again = send(&right).await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.expect(200), verified);
+    send(&wrong(&right)).await.expect_code(422, "VALIDATION_FAILED");
+    assert_eq!(
+        left().await,
+        2,
+        "the key was used for another code, which is not looked at"
+    );
+}

@@ -172,11 +172,71 @@ async fn a_proof_that_holds_forgives_what_was_wrong_before_whatever_came_of_it()
     }
     for _ in 0..3 {
         four_wrong(&company, &me, "change-password", &guess()).await;
-        // nothing to disable, and the password was right
-        post(&company, &me, "totp/disable", &json!({ "password": PASSWORD }))
+        // no factor to stand in for, and the password was right
+        post(
+            &company,
+            &me,
+            "2fa/backup-codes",
+            &json!({ "password": PASSWORD }),
+        )
+        .await
+        .expect_code(409, "CONFLICT");
+    }
+}
+
+/// A proof that was looked at and then served for nothing would be good again, and forgive what was wrong.
+#[tokio::test]
+async fn for_a_factor_that_is_not_on_no_proof_is_looked_at() {
+    let person = Person::new().await;
+    let (company, me) = (&person.company, &person.me);
+    let wrong = json!({ "code": wrong(&person.shown()) });
+    four_wrong(company, me, "totp/disable", &wrong).await;
+    for right in [
+        json!({ "code": person.backup_codes[0] }),
+        json!({ "password": PASSWORD }),
+    ] {
+        post(company, me, "twofa/sms/disable", &right)
             .await
             .expect_code(409, "CONFLICT");
     }
+    assert_eq!(count(company, "twofa.backup_code_used").await, 0);
+    post(company, me, "totp/disable", &wrong)
+        .await
+        .expect_code(429, "RATE_LIMITED");
+}
+
+/// Whoever has but a token of a session that was ended must not keep the user from changing the password.
+#[tokio::test]
+async fn a_session_that_is_over_locks_nobody_out() {
+    let company = Company::new().await;
+    let (me, stolen) = (
+        company.login(&company.signed_up),
+        company.login(&company.log_in(PASSWORD).await.expect(200)),
+    );
+    let path = format!("/v1/auth/sessions/{}", stolen.session_id);
+    company.api.delete(&me, &path).await.expect(204);
+    for _ in 0..6 {
+        post(&company, &stolen, "change-password", &guess())
+            .await
+            .expect_code(401, "UNAUTHENTICATED");
+        post(
+            &company,
+            &stolen,
+            "2fa/backup-codes",
+            &json!({ "code": "123456" }),
+        )
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
+    }
+    // the user's own wrong ones go on being counted
+    four_wrong(&company, &me, "change-password", &guess()).await;
+    post(&company, &stolen, "change-password", &guess())
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
+    one_more_wrong_and_no_other(&company, &me, "change-password", &guess()).await;
+    company.wait(601);
+    let right = json!({ "current_password": PASSWORD, "new_password": NEW });
+    post(&company, &me, "change-password", &right).await.expect(204);
 }
 
 #[tokio::test]
@@ -185,12 +245,7 @@ async fn a_wrong_proof_leaves_a_line_that_tells_what_was_offered() {
     let (company, me) = (&person.company, &person.me);
     post(company, me, "change-password", &guess()).await.expect(401);
     let wrong = json!({ "code": wrong(&person.shown()) });
-    for path in [
-        "totp/disable",
-        "twofa/sms/disable",
-        "2fa/backup-codes",
-        "totp/confirm",
-    ] {
+    for path in ["totp/disable", "2fa/backup-codes", "totp/confirm"] {
         post(company, me, path, &wrong)
             .await
             .expect_code(401, "AUTH_2FA_INVALID_CODE");
@@ -204,7 +259,7 @@ async fn a_wrong_proof_leaves_a_line_that_tells_what_was_offered() {
     let admin = company.world.admin_sql().await;
     let lines = admin.query(sql, &[&company.world.tenant.0]).await.unwrap();
     let methods: Vec<&str> = lines.iter().map(|line| line.get(0)).collect();
-    assert_eq!(methods, ["password", "code", "code", "code", "totp", "password"]);
+    assert_eq!(methods, ["password", "code", "code", "totp", "password"]);
     assert!(
         lines
             .iter()

@@ -213,7 +213,7 @@ async fn another_users_app_is_not_mine() {
     post(
         company,
         &colleague,
-        "totp/disable",
+        "2fa/backup-codes",
         &json!({ "code": person.shown() }),
     )
     .await

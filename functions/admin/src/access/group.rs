@@ -57,7 +57,8 @@ pub async fn get(
 /// Changes a group.
 ///
 /// A merge-patch; `role_ids` replaces the roles. The roles of a group that is not active count for
-/// nobody. What members gain must be the caller's to give, and no member gives it to themselves.
+/// nobody. What members gain must be the caller's to give, and no member gives it to themselves or brings
+/// the group back into use.
 pub async fn update(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -105,7 +106,8 @@ pub async fn members(
 /// Adds members to a group.
 ///
 /// Up to 100 at once; those who are members already stay. The group's roles may grant only what the
-/// caller holds, and nobody adds themselves to a group that has roles.
+/// caller holds, and nobody adds themselves, whatever the group gives: its members may be whom
+/// approvals ask, or have limits of their own.
 pub async fn add_members(
     State(app): State<App>,
     Auth(caller): Auth,

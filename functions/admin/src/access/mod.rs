@@ -11,13 +11,15 @@ use crate::App;
 use kernel::{Feature, Permission as P};
 use web::Routes;
 
+/// Of the role tree and of groups' members the plan gates what adds. What a company has of them from a
+/// plan that it has no more goes on counting, so it can always be seen and taken back.
 pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
     table
         .get("/v1/admin/roles", P::RoleRead, role::list)
         .post("/v1/admin/roles", P::RolesManage, role::create)
         .get(
             "/v1/admin/roles/hierarchy",
-            (P::RolesHierarchyManage, Feature::RbacRoleHierarchy),
+            P::RolesHierarchyManage,
             hierarchy::list,
         )
         .post(
@@ -27,7 +29,7 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         )
         .delete(
             "/v1/admin/roles/hierarchy",
-            (P::RolesHierarchyManage, Feature::RbacRoleHierarchy),
+            P::RolesHierarchyManage,
             hierarchy::remove,
         )
         .get("/v1/admin/roles/{id}", P::RoleRead, role::get)
@@ -54,7 +56,7 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         .delete("/v1/admin/groups/{id}", P::GroupsManage, group::delete)
         .get(
             "/v1/admin/groups/{id}/members",
-            (P::GroupsMembersManage, Feature::RbacGroups),
+            P::GroupsMembersManage,
             group::members,
         )
         .post(
@@ -64,7 +66,7 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         )
         .delete(
             "/v1/admin/groups/{id}/members",
-            (P::GroupsMembersManage, Feature::RbacGroups),
+            P::GroupsMembersManage,
             group::remove_member,
         )
         .post("/v1/admin/users/{id}/roles", P::RoleAssign, user_role::change)

@@ -47,7 +47,7 @@ pub async fn replace(
 /// Shows what a user may do, and why.
 ///
 /// Each permission with the roles that grant it: given to the user or by a group, directly or
-/// inherited.
+/// inherited. `blocked_by` says why it is no use to them now.
 pub async fn effective(
     State(app): State<App>,
     Auth(caller): Auth,

@@ -84,7 +84,8 @@ pub struct AuditExport {
     pub rows: i64,
     pub first_seq: Option<i64>,
     pub last_seq: Option<i64>,
-    /// Whether the lines in the file are what was written, none missing.
+    /// Whether the lines in the file are what was written, none missing but those whose time was over
+    /// while the file was made.
     pub chain: Chain,
 }
 

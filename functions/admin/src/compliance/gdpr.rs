@@ -2,7 +2,7 @@
 
 mod archive;
 
-use super::export::{LINK_LIFETIME, expiry};
+use super::export::{LINK_LIFETIME, Limits, expiry};
 use crate::App;
 use crate::people::ownership;
 use archive::Archive;
@@ -13,9 +13,11 @@ use db::Tx;
 use identity::lifecycle;
 use jiff::Timestamp;
 use kernel::{Caller, Error, Result};
+use notifications::gdpr::Of;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 use web::{Auth, Created, Json};
 
@@ -83,7 +85,8 @@ fn person(subject_type: SubjectType, id: Uuid) -> Person {
 /// Exports everything that is held on a person.
 ///
 /// Answers where to download a zip of JSON files, one a kind of record, within 15 minutes; it is gone
-/// after a day. Encrypted fields are in the clear. The export is audited. A repetition with the same
+/// after a day. A contact that was deleted and came back has several records, of which the older are in
+/// the archive: all that share an address are one person's, here and at the erasure. Encrypted fields are in the clear. The export is audited. A repetition with the same
 /// `Idempotency-Key` writes the same file anew and answers with a new link to it.
 pub async fn export(
     State(app): State<App>,
@@ -91,9 +94,9 @@ pub async fn export(
     Json(body): Json<ExportPerson>,
 ) -> web::Result<Created<PersonExport>> {
     let person = person(body.subject_type, body.subject_id);
-    let entities = app
+    let subject = app
         .db
-        .read(&caller, async |tx| entities_of(&tx, person).await)
+        .read(&caller, async |tx| subject(&tx, person).await)
         .await?;
     // First the line, so that nobody gets a link without one. A repetition gets the id again and
     // writes the same object anew: also one that was begun and never finished.
@@ -106,7 +109,7 @@ pub async fn export(
     let id = noted.await?;
     let key = format!("{}gdpr/{}/{id}.zip", exports_of(caller.tenant()), person.id());
     let mut archive = Archive::begin(app.bucket.upload(key.clone(), "application/zip"));
-    let files = match fill(&app, &caller, person, &entities, &mut archive).await {
+    let files = match fill(&app, &caller, &subject, &mut archive).await {
         Ok(files) => files,
         Err(error) => {
             archive.abort().await;
@@ -171,13 +174,20 @@ async fn erase_contact(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Trace
             "A contact owns no records.",
         ));
     }
-    let name = contacts::gdpr::lock(tx, id).await?;
-    check(&body.confirm, &name, id)?;
-    contacts::gdpr::trace(tx, id, name, traces).await?;
-    // A delivery before its message, as whoever settles it takes them; the contact's own rows last.
-    notifications::gdpr::empty(tx, Person::Contact(id), traces).await?;
-    messaging::gdpr::erase(tx, id, traces).await?;
-    contacts::gdpr::erase(tx, id).await
+    let records = contacts::gdpr::lock(tx, id).await?;
+    check(&body.confirm, &records.name, id)?;
+    contacts::gdpr::trace(tx, &records, traces).await?;
+    // In the order in which whoever stores a message or settles a delivery takes them: conversations,
+    // deliveries, messages. The contact's own rows last.
+    let held = messaging::gdpr::hold(tx, &records.ids).await?;
+    let of = Of {
+        contacts: &records.ids,
+        deliveries: &held.written,
+        user: None,
+    };
+    notifications::gdpr::empty(tx, &of, traces).await?;
+    messaging::gdpr::erase(tx, &held, traces).await?;
+    contacts::gdpr::erase(tx, &records.ids).await
 }
 
 async fn erase_user(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Traces) -> Result<()> {
@@ -185,16 +195,23 @@ async fn erase_user(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Traces) 
     let (target, heir) = lifecycle::target_and_heir(tx, id, body.reassign_to).await?;
     target.must_be_another("Nobody erases their own account; ask a colleague.")?;
     check(&body.confirm, &name, id)?;
-    if let Some(heir) = heir {
-        let handed = ownership::hand_over(tx, &target, &heir).await?;
-        log::record(tx, "user.recordsReassigned", "user", Some(id), &handed).await?;
-    } else {
-        ownership::refuse_any(tx, id).await?;
-    }
+    let handed = match &heir {
+        Some(heir) => ownership::hand_over(tx, &target, heir).await?,
+        None => ownership::refuse_any(tx, id).await?,
+    };
     notifications::gdpr::empty_inbox(tx, id).await?;
-    notifications::gdpr::empty(tx, Person::User(id), traces).await?;
+    let of = Of {
+        user: Some(id),
+        ..Of::default()
+    };
+    notifications::gdpr::empty(tx, &of, traces).await?;
     approvals::gdpr::erase(tx, id, traces).await?;
-    identity::gdpr::erase(tx, id, traces).await
+    identity::gdpr::erase(tx, id, traces).await?;
+    // The audit log last: a refresh takes its session first, and then the log.
+    if heir.is_some() {
+        log::record(tx, "user.recordsReassigned", "user", Some(id), &handed).await?;
+    }
+    Ok(())
 }
 
 fn check(confirm: &str, name: &str, id: Uuid) -> Result<()> {
@@ -222,9 +239,12 @@ enum Source {
     ApiKeys,
     Invites,
     Identities,
+    Links,
     PhoneVerifications,
     Preferences,
+    Entitlements,
     Inbox,
+    Requests,
     Decisions,
     Deliveries,
     AuditLines,
@@ -248,9 +268,12 @@ fn sources(person: Person) -> &'static [(&'static str, Source)] {
             ("api_keys.json", Source::ApiKeys),
             ("invites.json", Source::Invites),
             ("identities.json", Source::Identities),
+            ("links.json", Source::Links),
             ("phone_verifications.json", Source::PhoneVerifications),
             ("preferences.json", Source::Preferences),
+            ("entitlements.json", Source::Entitlements),
             ("inbox.json", Source::Inbox),
+            ("requests.json", Source::Requests),
             ("decisions.json", Source::Decisions),
             ("deliveries.json", Source::Deliveries),
             ("audit.json", Source::AuditLines),
@@ -258,39 +281,54 @@ fn sources(person: Person) -> &'static [(&'static str, Source)] {
     }
 }
 
-/// The records whose audit lines are about the person.
-///
+/// Whose data, by the ids of what is known of the person.
+struct Subject {
+    person: Person,
+    /// A contact's records; a user has one.
+    records: Vec<Uuid>,
+    /// The records whose audit lines are about the person.
+    entities: Vec<Uuid>,
+}
+
 /// # Errors
 /// 404 when the company has no such person.
-async fn entities_of(tx: &Tx, person: Person) -> Result<Vec<Uuid>> {
-    let mut entities = vec![person.id()];
-    match person {
+async fn subject(tx: &Tx, person: Person) -> Result<Subject> {
+    let (records, channels) = match person {
         Person::Contact(id) => {
-            contacts::gdpr::name(tx, id).await?;
-            entities.extend(contacts::gdpr::channel_ids(tx, id).await?);
+            let records = contacts::gdpr::records(tx, id).await?.ids;
+            let channels = contacts::gdpr::channel_ids(tx, &records).await?;
+            (records, channels)
         }
         Person::User(id) => {
             identity::gdpr::name(tx, id).await?;
+            (vec![id], Vec::new())
         }
-    }
-    Ok(entities)
+    };
+    Ok(Subject {
+        person,
+        entities: [records.as_slice(), &channels].concat(),
+        records,
+    })
 }
 
 async fn fill(
     app: &App,
     caller: &Caller,
-    person: Person,
-    entities: &[Uuid],
+    subject: &Subject,
     archive: &mut Archive,
 ) -> Result<Vec<ExportedFile>> {
+    let until = Instant::now() + Limits::DEFAULT.time;
     let mut files = Vec::new();
-    for (name, source) in sources(person) {
+    for (name, source) in sources(subject.person) {
         archive.file(name).await?;
         let (mut after, mut records) = (Uuid::nil(), 0);
         loop {
-            let page = app.db.read(caller, async |tx| {
-                read(&tx, person, *source, entities, after).await
-            });
+            if Instant::now() >= until {
+                return Err(Error::unavailable("a person's export takes too long"));
+            }
+            let page = app
+                .db
+                .read(caller, async |tx| read(&tx, subject, *source, after).await);
             let page = page.await?;
             archive.records(&page).await?;
             records += u64::try_from(page.len()).map_err(Error::internal)?;
@@ -308,31 +346,35 @@ async fn fill(
     Ok(files)
 }
 
-async fn read(
-    tx: &Tx,
-    person: Person,
-    source: Source,
-    entities: &[Uuid],
-    after: Uuid,
-) -> Result<Vec<Record>> {
-    let id = person.id();
+async fn read(tx: &Tx, subject: &Subject, source: Source, after: Uuid) -> Result<Vec<Record>> {
+    let (id, person, records) = (subject.person.id(), subject.person, &subject.records);
     match (source, person) {
-        (Source::Profile, Person::Contact(_)) => contacts::gdpr::profile(tx, id).await,
+        (Source::Profile, Person::Contact(_)) => contacts::gdpr::profile(tx, records).await,
         (Source::Profile, Person::User(_)) => identity::gdpr::profile(tx, id).await,
-        (Source::Channels, _) => contacts::gdpr::channels(tx, id).await,
-        (Source::Conversations, _) => messaging::gdpr::conversations(tx, id, after).await,
-        (Source::Messages, _) => messaging::gdpr::messages(tx, id, after).await,
+        (Source::Channels, _) => contacts::gdpr::channels(tx, records).await,
+        (Source::Conversations, _) => messaging::gdpr::conversations(tx, records, after).await,
+        (Source::Messages, _) => messaging::gdpr::messages(tx, records, after).await,
         (Source::Sessions, _) => identity::gdpr::sessions(tx, id, after).await,
         (Source::Roles, _) => identity::gdpr::roles(tx, id, after).await,
         (Source::Groups, _) => identity::gdpr::groups(tx, id, after).await,
         (Source::ApiKeys, _) => identity::gdpr::api_keys(tx, id, after).await,
         (Source::Invites, _) => identity::gdpr::invites(tx, id, after).await,
         (Source::Identities, _) => identity::gdpr::identities(tx, id, after).await,
+        (Source::Links, _) => identity::gdpr::links(tx, id, after).await,
         (Source::PhoneVerifications, _) => identity::gdpr::phone_verifications(tx, id, after).await,
         (Source::Preferences, _) => identity::gdpr::preferences(tx, id, after).await,
+        (Source::Entitlements, _) => identity::gdpr::overrides(tx, id, after).await,
         (Source::Inbox, _) => notifications::gdpr::inbox(tx, id, after).await,
+        (Source::Requests, _) => approvals::gdpr::requests(tx, id, after).await,
         (Source::Decisions, _) => approvals::gdpr::decisions(tx, id, after).await,
-        (Source::Deliveries, _) => notifications::gdpr::deliveries(tx, person, after).await,
-        (Source::AuditLines, _) => gdpr::lines(tx, entities, person.user_id(), after).await,
+        (Source::Deliveries, _) => {
+            let of = Of {
+                contacts: if person.user_id().is_none() { records } else { &[] },
+                user: person.user_id(),
+                deliveries: &[],
+            };
+            notifications::gdpr::deliveries(tx, &of, after).await
+        }
+        (Source::AuditLines, _) => gdpr::lines(tx, &subject.entities, person.user_id(), after).await,
     }
 }

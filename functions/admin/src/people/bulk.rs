@@ -48,9 +48,11 @@ pub struct BulkAnswer {
 /// Does one thing to up to 100 users.
 ///
 /// Each user is done or told why not. `assign_role` also needs `role.assign`, `add_to_group`
-/// `groups.members.manage`, and neither hands out more than the caller holds: that, or a company left
-/// without a super admin, refuses the whole request. `add_to_group` needs groups in the plan (402).
-/// `resend_invite` tells of users who were sent 5 links within the hour as `RATE_LIMITED`.
+/// `groups.members.manage`, and neither hands out more than the caller holds: that, a company left
+/// without a super admin, or more users who begin to need a seat than there are seats
+/// (`LIMIT_REACHED`) refuses the whole request. `add_to_group` needs groups in the plan (402).
+/// `resend_invite` tells of users whose mailbox, or whose company, gets no more links for now as
+/// `RATE_LIMITED`.
 pub async fn run(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -63,7 +65,12 @@ pub async fn run(
             Action::ResendInvite => Deed::ResendInvite,
             Action::AddToGroup | Action::AssignRole => Deed::Grant(hand_out(&tx, &grants, &needed).await?),
         };
-        bulk::run(&tx, &deed, &body.user_ids, &app.app_url).await
+        let mut plan = bulk::plan(&tx, &deed, &body.user_ids).await?;
+        if deed == Deed::ResendInvite {
+            let refusals = app.mails.ask_each(tx.tenant(), &plan.addresses()).await?;
+            plan = plan.without(refusals);
+        }
+        bulk::carry_out(&tx, &deed, plan, &app.app_url).await
     });
     let results = results.await?;
     let succeeded = results.iter().filter(|outcome| outcome.ok).count();

@@ -7,7 +7,6 @@ use identity::InviteToken;
 use identity::invite::{self, Start};
 use identity::joining::{self, Acceptance};
 use identity::lifecycle;
-use identity::mailed::Mailed;
 use identity::member::{self, Member};
 use identity::user::Account;
 use schemars::JsonSchema;
@@ -30,7 +29,8 @@ pub struct AcceptBody {
 ///
 /// They join when they follow the link, which is good once and for seven days; the seat is taken
 /// from now on. Roles and groups that give more than the caller holds are refused with 403, groups
-/// without a plan that has them with 402.
+/// without a plan that has them with 402. A mailbox gets five links an hour and a company sends 200 a
+/// day; more are 429.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -41,8 +41,8 @@ pub async fn create(
 
 /// Mails the invitation again, with a new link.
 ///
-/// The link sent before is dead. 409 when the user has joined, 429 when they were sent 5 links within
-/// the hour.
+/// The link sent before is dead. 409 when the user has joined, 429 when the mailbox or the company had
+/// its links.
 pub async fn resend(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -51,7 +51,7 @@ pub async fn resend(
     let sent = app.db.write(&caller, async |tx| {
         let target = lifecycle::target(&tx, path.id).await?;
         invite::may_be_sent_again(&target)?;
-        Mailed::of(&tx, &[path.id]).await?.check(path.id)?;
+        app.mails.ask_for(&tx, &target).await?;
         invite::resend(&tx, &[target], &app.app_url).await?;
         member::find(&tx, path.id).await
     });

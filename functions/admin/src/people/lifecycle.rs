@@ -2,6 +2,7 @@
 
 use super::ownership;
 use crate::App;
+use audit::log;
 use axum::extract::{FromRequest, Request, State};
 use identity::invite;
 use identity::lifecycle::{self, Change};
@@ -16,7 +17,8 @@ use web::{Auth, IdPath, Json, NoContent, Path, Problem, Query, Result};
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandOver {
-    /// An active colleague who gets the user's contacts and conversations.
+    /// An active colleague who gets the user's contacts and conversations, also when the account is
+    /// closed already.
     pub reassign_to: Option<Uuid>,
 }
 
@@ -29,7 +31,7 @@ pub struct SignedOut {
 /// Suspends a user.
 ///
 /// Logging in is refused, every session at its next request. The user's records stay theirs unless
-/// `reassign_to` is given. The user is told by mail. Suspending a suspended user changes nothing.
+/// `reassign_to` is given. The user is told by mail. Suspending a suspended user changes nothing else.
 pub async fn suspend(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -41,7 +43,9 @@ pub async fn suspend(
 
 /// Reactivates a suspended or deactivated user.
 ///
-/// Takes a seat. Who never accepted an invitation is invited again and needs a new link.
+/// Takes a seat. Who never accepted an invitation is invited again and needs a new link. The user has
+/// their roles and groups again, which may grant only what the caller holds (403,
+/// `details.permissions`).
 pub async fn reactivate(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -85,13 +89,16 @@ async fn apply(
 ) -> Result<Json<Member>> {
     let changed = app.db.write(caller, async |tx| {
         let (target, heir) = lifecycle::target_and_heir(&tx, id, hand_over.reassign_to).await?;
-        if target.check(change)? {
-            let about = match (heir, change) {
-                (Some(heir), _) => ownership::hand_over(&tx, &target, &heir).await?,
-                (None, Change::Deactivate) => ownership::refuse_any(&tx, id).await?,
-                (None, Change::Suspend | Change::Reactivate) => serde_json::json!({}),
-            };
+        let is_due = target.check(change)?;
+        let about = match &heir {
+            Some(heir) => ownership::hand_over(&tx, &target, heir).await?,
+            None if is_due && change == Change::Deactivate => ownership::refuse_any(&tx, id).await?,
+            None => serde_json::json!({}),
+        };
+        if is_due {
             lifecycle::change(&tx, &[target], change, &about).await?;
+        } else if heir.is_some() {
+            log::record(&tx, "user.recordsReassigned", "user", Some(id), &about).await?;
         }
         member::find(&tx, id).await
     });
@@ -117,7 +124,8 @@ pub async fn force_logout(
 /// Mails a user a link to choose a new password, and signs them out everywhere.
 ///
 /// The old password goes on working until the link is followed, which ends it and what it opened.
-/// 429 when the user was sent 5 links within the hour.
+/// Identities of providers are unlinked at once.
+/// 429 when the mailbox or the company had its links.
 pub async fn reset_password(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -125,8 +133,9 @@ pub async fn reset_password(
 ) -> Result<Json<SignedOut>> {
     let sessions_ended = app.db.write(&caller, async |tx| {
         let target = lifecycle::target(&tx, path.id).await?;
-        invite::reset_password(&tx, &target, &app.app_url).await?;
-        lifecycle::end_sessions(&tx, &[path.id]).await
+        invite::may_reset_password(&target)?;
+        app.mails.ask_for(&tx, &target).await?;
+        invite::reset_password(&tx, &target, &app.app_url).await
     });
     let sessions_ended = sessions_ended.await?;
     Ok(Json(SignedOut { sessions_ended }))

@@ -1,21 +1,9 @@
 //! How often an address may follow links. When `DynamoDB` is away they are followed all the same: a
 //! token of 256 random bits is not guessed.
 
-use cloud::{Key, LINKS, RateLimit, RateLimiter};
+use cloud::{Key, RateLimit, RateLimiter};
 use kernel::{Origin, Result, Sealer};
 use web::Quota;
-
-/// On a developer's machine everybody has one address.
-const LOCAL_FACTOR: u32 = 100;
-
-/// What one address may follow in this environment.
-pub(crate) fn limit_of(environment: &str) -> RateLimit {
-    let factor = if environment == "local" { LOCAL_FACTOR } else { 1 };
-    RateLimit {
-        capacity: LINKS.capacity * factor,
-        ..LINKS
-    }
-}
 
 /// Counts the links that an address follows.
 #[derive(Clone)]

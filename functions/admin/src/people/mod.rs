@@ -7,6 +7,7 @@ pub mod invite;
 pub mod job_title;
 pub mod lifecycle;
 pub mod links;
+pub mod mails;
 pub(crate) mod ownership;
 pub mod preferences;
 pub mod release;

@@ -12,7 +12,7 @@ use kernel::page::PageQuery;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
-use web::{Auth, Created, IdPath, IfMatch, Json, Path, Query, Record, Result};
+use web::{Auth, Created, IdPath, IfMatch, Json, Path, Query, Result, Tagged};
 
 /// A colleague to be made or invited.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -64,7 +64,7 @@ pub async fn list(
 /// The user gets a link by mail to choose a password, good for seven days; following it also
 /// verifies the address. To have somebody join only when they accept, invite them instead. Roles and
 /// groups that give more than the caller holds are refused with 403, groups without a plan that has
-/// them with 402.
+/// them with 402. A mailbox gets five links an hour and a company sends 200 a day; more are 429.
 pub async fn create(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -84,6 +84,7 @@ pub(super) async fn add(
     let grants = body.grants();
     let made = app.db.write(caller, async |tx| {
         let granted = hand_out(&tx, &grants, &[]).await?;
+        app.mails.ask(tx.tenant(), new.email()).await?;
         let id = invite::insert(&tx, &new, &granted, start, &app.app_url).await?;
         member::find(&tx, id).await
     });
@@ -93,37 +94,39 @@ pub(super) async fn add(
 /// Gets a user: profile, security, roles and groups.
 ///
 /// What the user may do all in all, and why, is at `effective-permissions`; what happened to them at
-/// `audit_url`.
+/// `audit_url`. Of the `ETag`, PATCH compares only what it can change.
 pub async fn get(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
-) -> Result<Record<Member>> {
+) -> Result<Tagged<Member>> {
     let found = app
         .db
         .read(&caller, async |tx| member::find(&tx, path.id).await)
         .await?;
-    Ok(Record(found))
+    Ok(Tagged::new(found, Member::profile))
 }
 
 /// Changes a user's profile.
 ///
 /// A merge-patch: fields that are absent stay, fields that are null are cleared. With `If-Match`,
-/// only when nobody changed the user meanwhile. Status, roles and groups have endpoints of their own.
+/// only when nobody changed the profile meanwhile. Status, roles and groups have endpoints of their own.
+/// Who is no super admin chooses no manager for themselves and makes themselves nobody's: approvals ask
+/// managers.
 pub async fn update(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
     if_match: IfMatch,
     Json(body): Json<UpdateMember>,
-) -> Result<Record<Member>> {
+) -> Result<Tagged<Member>> {
     let updated = app.db.write(&caller, async |tx| {
         lifecycle::target(&tx, path.id).await?;
         let current = member::find_for_update(&tx, path.id).await?;
-        if_match.check(&current)?;
+        if_match.check(&current.profile())?;
         let changed = body.apply(&current, tx.clock().now())?;
         member::update(&tx, &current, &changed).await?;
         Ok(changed)
     });
-    Ok(Record(updated.await?))
+    Ok(Tagged::new(updated.await?, Member::profile))
 }

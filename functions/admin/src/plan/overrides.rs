@@ -3,15 +3,16 @@
 use crate::App;
 use approvals::{ApprovalRequest, Command, Facts, Gate};
 use axum::extract::State;
+use db::Tx;
 use entitlements::override_::{self, Overrides, Scope, SetOverride};
 use kernel::{Caller, Error};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use web::{Accepted, Auth, Either, IfMatch, Json, Query, Record, Result};
+use web::{Accepted, Auth, Either, IfMatch, Json, Query, Result, Tagged};
 
 /// The overrides as they are now, or the request that waits.
-type Answer = Either<Record<Overrides>, Accepted<ApprovalRequest>>;
+type Answer = Either<Tagged<Overrides>, Accepted<ApprovalRequest>>;
 
 #[derive(Serialize, Deserialize)]
 enum Outcome {
@@ -64,7 +65,7 @@ pub struct UserOverrides {
 /// Gets what the company has instead of what its plan says.
 ///
 /// `effective` is everything as it is for somebody without overrides of their own and without groups.
-pub async fn tenant(State(app): State<App>, Auth(caller): Auth) -> Result<Record<Overrides>> {
+pub async fn tenant(State(app): State<App>, Auth(caller): Auth) -> Result<Tagged<Overrides>> {
     find(&app, &caller, Scope::Tenant).await
 }
 
@@ -72,9 +73,10 @@ pub async fn tenant(State(app): State<App>, Auth(caller): Auth) -> Result<Record
 ///
 /// An empty list leaves the plan alone. `admin.entitlementsOverrides` and `dashboard.customSQL` can't be
 /// overridden. On trial a limit can be lowered; what is above the trial's counts once the company is on
-/// a plan. With `If-Match`, only when nobody changed them meanwhile. The answer shows what comes of it.
-/// Where a policy asks for an approval of `entitlement.override`, the answer is 202 with the request, and
-/// these replace what there is when it is approved.
+/// a plan. With `If-Match`, only when nobody changed the overrides meanwhile; what is used of them does
+/// not matter. The answer shows what comes of it. Where a policy asks for an approval of
+/// `entitlement.override`, the answer is 202 with the request; were the overrides changed by the time it
+/// is approved, the request fails and changes nothing.
 pub async fn set_tenant(
     State(app): State<App>,
     Auth(caller): Auth,
@@ -91,7 +93,7 @@ pub async fn group(
     State(app): State<App>,
     Auth(caller): Auth,
     Query(query): Query<GroupQuery>,
-) -> Result<Record<Overrides>> {
+) -> Result<Tagged<Overrides>> {
     let id = one("group_id", query.group_id, None)?;
     find(&app, &caller, Scope::Group(id)).await
 }
@@ -118,7 +120,7 @@ pub async fn user(
     State(app): State<App>,
     Auth(caller): Auth,
     Query(query): Query<UserQuery>,
-) -> Result<Record<Overrides>> {
+) -> Result<Tagged<Overrides>> {
     let id = one("user_id", query.user_id, None)?;
     find(&app, &caller, Scope::User(id)).await
 }
@@ -138,12 +140,12 @@ pub async fn set_user(
     set(&app, &caller, Scope::User(id), &if_match, body.overrides).await
 }
 
-async fn find(app: &App, caller: &Caller, scope: Scope) -> Result<Record<Overrides>> {
+async fn find(app: &App, caller: &Caller, scope: Scope) -> Result<Tagged<Overrides>> {
     let found = app
         .db
         .read(caller, async |tx| override_::find(&tx, scope).await)
         .await?;
-    Ok(Record(found))
+    Ok(tagged(found))
 }
 
 async fn set(
@@ -154,18 +156,16 @@ async fn set(
     overrides: Vec<SetOverride>,
 ) -> Result<Answer> {
     override_::check(scope, &overrides)?;
-    let command = Command::EntitlementOverride {
-        scope,
-        overrides: overrides.clone(),
-    };
     let outcome = app.db.write(caller, async |tx| {
-        let (current, policies) = futures::try_join!(
-            override_::find_for_update(&tx, scope),
-            approvals::policies(&tx, &command)
-        )?;
-        if_match.check(&current)?;
-        let facts = async { Ok(facts(&current, scope, &overrides)) };
-        match policies.gate(&tx, &app.app_url, facts).await? {
+        let current = override_::find_for_update(&tx, scope).await?;
+        if_match.check(&current.replaced())?;
+        let command = Command::EntitlementOverride {
+            scope,
+            before: Some(current.values()),
+            overrides: overrides.clone(),
+        };
+        let facts = facts(&tx, &current, scope, &overrides);
+        match approvals::gate(&tx, &app.app_url, &command, facts).await? {
             Gate::Open => {
                 let changed = override_::replace(&tx, scope, &current, &overrides).await?;
                 Ok(Outcome::Changed(Box::new(changed)))
@@ -174,21 +174,25 @@ async fn set(
         }
     });
     Ok(match outcome.await? {
-        Outcome::Changed(changed) => Either::Done(Record(*changed)),
+        Outcome::Changed(changed) => Either::Done(tagged(*changed)),
         Outcome::Waits(request) => Either::Waits(Accepted(*request)),
     })
 }
 
+fn tagged(overrides: Overrides) -> Tagged<Overrides> {
+    Tagged::new(overrides, Overrides::replaced)
+}
+
 /// What policies can ask of a change.
-fn facts(current: &Overrides, scope: Scope, wanted: &[SetOverride]) -> Facts {
-    let change = override_::change(current, wanted);
-    Facts::default()
+async fn facts(tx: &Tx, current: &Overrides, scope: Scope, wanted: &[SetOverride]) -> kernel::Result<Facts> {
+    let change = override_::change(tx, scope, current, wanted).await?;
+    Ok(Facts::default()
         .with("scope", Some(scope.name()))
         .with("changes", Some(change.codes))
         .with("removed", Some(change.removed))
         .with("features_on", Some(change.features_on))
         .with("highest_limit", change.highest_limit)
-        .with("values", Some(change.values.as_str()))
+        .with("values", Some(change.values.as_str())))
 }
 
 /// The id that the query or the body names.

@@ -1,5 +1,6 @@
 //! Companies, for who runs the system (the review's provisioning, plan 4).
 
+pub mod founder;
 pub mod tenant;
 
 use crate::App;
@@ -11,4 +12,9 @@ pub(crate) fn routes(table: Routes<App>) -> Routes<App> {
         .post("/v1/tenants", Access::Operator, tenant::create)
         .get("/v1/tenants/{id}", Access::Operator, tenant::get)
         .patch("/v1/tenants/{id}", Access::Operator, tenant::update)
+        .post(
+            "/v1/tenants/{id}/resend-invite",
+            Access::Operator,
+            founder::invite_again,
+        )
 }

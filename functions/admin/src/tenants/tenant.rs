@@ -39,7 +39,7 @@ pub async fn list(
 /// Makes a company and invites its super admin by mail.
 ///
 /// Repeated with the same `Idempotency-Key`, it answers with what the first made. The company's own
-/// audit log tells that it was made, and from where.
+/// audit log tells that it was made, and from where. 429 when the mailbox had five links within the hour.
 pub async fn create(
     State(app): State<App>,
     operator: Operator,
@@ -70,6 +70,7 @@ pub async fn create(
     }
     let caller = act_for(app.db.clock().id(), &operator);
     let made = app.db.write(&caller, async |tx| {
+        app.mails.ask_mailbox(new.admin_email()).await?;
         company::insert(&tx, &new, key.as_ref(), &app.app_url).await
     });
     match made.await {
@@ -113,7 +114,7 @@ pub async fn update(
     Ok(Record(updated.await?))
 }
 
-fn act_for(tenant: Uuid, operator: &Operator) -> Caller {
+pub(super) fn act_for(tenant: Uuid, operator: &Operator) -> Caller {
     #[expect(
         clippy::disallowed_methods,
         reason = "the holder of the provisioning key acts for every company"

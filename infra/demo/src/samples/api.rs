@@ -7,8 +7,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 pub(super) const OK: Expected = Expected::Statuses(&[200], &[200]);
-/// Of what is made once: the same answer while its key is remembered (24 hours), and 409 later.
-pub(super) const MADE: Expected = Expected::Statuses(&[201, 409], &[201, 409]);
+/// Of what is made once: again the same answer, while its key is remembered (24 hours).
+pub(super) const MADE: Expected = Expected::Statuses(&[201], &[201]);
 /// Gone is gone.
 pub(super) const DELETED: Expected = Expected::Statuses(&[204], &[404]);
 

@@ -1,4 +1,5 @@
-//! Every function and queue has its alarms, and what alarms and the dashboard read is written by somebody.
+//! Every function and queue has its alarms, what alarms and the dashboard read is written by somebody, and what
+//! to do about each alarm stands in OPERATIONS.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +30,8 @@ pub fn run() -> Result<()> {
     let read = |file: &str| fs::read_to_string(root().join(file)).with_context(|| file.to_owned());
     let template = Template::parse(&read("template.yaml")?)?;
     let monitoring = yaml(&read("infra/templates/monitoring.yaml")?)?;
-    let problems = problems(&template, &monitoring, &metrics::written(&root())?)?;
+    let mut problems = problems(&template, &monitoring, &metrics::written(&root())?)?;
+    problems.extend(unexplained(&monitoring, &read("docs/OPERATIONS.md")?));
     if problems.is_empty() {
         return Ok(());
     }
@@ -76,6 +78,42 @@ fn problems(template: &Template, monitoring: &Yaml, written: &BTreeSet<Metric>) 
         problems.extend(unknown(read, template, written));
     }
     Ok(problems)
+}
+
+/// The alarms whose description names no heading of OPERATIONS.md: `See "heading".`
+fn unexplained(monitoring: &Yaml, operations: &str) -> Vec<String> {
+    let headings: BTreeSet<&str> = operations
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            line.trim_start_matches('#')
+                .split(": `")
+                .next()
+                .unwrap_or(line)
+                .trim()
+        })
+        .map(|heading| heading.trim_matches('`'))
+        .collect();
+    let mut descriptions = Vec::new();
+    described(monitoring, &mut descriptions);
+    let is_explained = |text: &&str| {
+        let named = text
+            .split_once("See \"")
+            .and_then(|(_, rest)| rest.split_once('"'));
+        named.is_some_and(|(heading, _)| headings.contains(heading))
+    };
+    let left = descriptions.into_iter().filter(|text| !is_explained(text));
+    left.map(|text| format!("docs/OPERATIONS.md has no section for the alarm \"{text}\""))
+        .collect()
+}
+
+/// The descriptions of alarms anywhere below a node.
+fn described<'a>(node: &'a Yaml, found: &mut Vec<&'a str>) {
+    found.extend(node["AlarmDescription"].as_str());
+    let below = node.as_hash().into_iter().flat_map(|hash| hash.values());
+    for node in below.chain(node.as_vec().into_iter().flatten()) {
+        described(node, found);
+    }
 }
 
 /// Why a metric will never have a value.
@@ -309,6 +347,28 @@ Resources:
             (Some("sender"), "SendFailures", FUNCTION),
         ];
         assert_eq!(told(ALARMS, &metrics), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_alarm_that_nobody_explains_is_told() {
+        let alarms = r#"
+Resources:
+  Fn::ForEach::Errors:
+    - Name
+    - [me]
+    - "Errors&{Name}": {Properties: {AlarmDescription: 'It fails. See "A function fails".'}}
+  Pinned: {Properties: {AlarmDescription: 'It is pinned. See "Pinning".'}}
+  Other: {Properties: {AlarmDescription: 'Hm. See "Something else".'}}
+  Mute: {Properties: {AlarmDescription: Hm.}}
+"#;
+        let operations = "## Pinning\nSomething else\n### A function fails: `errors-<function>`, `api-5xx`\n";
+        assert_eq!(
+            unexplained(&yaml(alarms).unwrap(), operations),
+            [
+                "docs/OPERATIONS.md has no section for the alarm \"Hm. See \"Something else\".\"",
+                "docs/OPERATIONS.md has no section for the alarm \"Hm.\"",
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Taking a request back.
 
-use crate::request::{self, RequestDetail};
+use crate::request::{self, RequestDetail, State};
 use audit::event;
 use db::Tx;
 use kernel::{Code, Error, Permission, Result};
@@ -21,8 +21,10 @@ const CANCEL: &str = "WITH steps AS (
      WHERE tenant_id = $1 AND id = $2 AND state = 'pending'";
 
 /// Cancels a request that waits. Its requester may; somebody else only if they may manage policies
-/// now, by all that a route with that permission asks for, and the requester is told. `app_url` is
-/// where people open the web client, without a trailing slash.
+/// now, by all that a route with that permission asks for, and the requester is told. Those who were asked
+/// for their approval find it in the inbox only: a mail for each would let whoever asks and takes back
+/// again mail their colleagues twice as often. `app_url` is where people open the web client, without a
+/// trailing slash.
 ///
 /// # Errors
 /// 404 when the company has no such request, 403 when it is another's, 409 when it is decided; for
@@ -35,20 +37,35 @@ pub async fn cancel(tx: &Tx, app_url: &str, id: Uuid) -> Result<RequestDetail> {
         may_manage(tx, me).await?;
     }
     request::lock_pending(tx, id).await?;
+    let before = request::find(tx, id).await?;
     tx.execute(CANCEL, &[&tenant, &id, &now]).await?;
     let payload = json!({ "cancelled_by": me });
     let (after, ()) = futures::try_join!(
         request::find(tx, id),
         event::publish(tx, "approval.cancelled", id, &payload)
     )?;
-    let told = Notice::ApprovalDecided {
-        title: after.request.title.clone(),
-        decision: after.request.state.as_str().to_owned(),
-        url: request::url(app_url, id),
+    tell(tx, app_url, me, &before).await?;
+    Ok(after)
+}
+
+/// Tells everybody to whom this request was something but who took it back.
+async fn tell(tx: &Tx, app_url: &str, me: Uuid, taken_back: &RequestDetail) -> Result<()> {
+    let request = &taken_back.request;
+    let (title, url) = (request.title.clone(), request::url(app_url, request.id));
+    let requester = request.requester_user_id;
+    let decided = Notice::ApprovalDecided {
+        title: title.clone(),
+        decision: State::Cancelled.as_str().to_owned(),
+        url: url.clone(),
     };
     let whom = Some(requester).filter(|requester| *requester != me);
-    people::tell(tx, whom.into_iter(), &told).await?;
-    Ok(after)
+    people::tell(tx, whom.into_iter(), &decided).await?;
+    let deciding = taken_back.deciders.iter().map(|decider| decider.user_id);
+    let approved = taken_back.actions.iter().map(|action| action.approver_user_id);
+    let asked = deciding
+        .chain(approved)
+        .filter(|asked| *asked != me && *asked != requester);
+    people::tell_in_inbox(tx, asked, &Notice::ApprovalWithdrawn { title, url }).await
 }
 
 async fn may_manage(tx: &Tx, me: Uuid) -> Result<()> {

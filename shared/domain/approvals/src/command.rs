@@ -1,5 +1,6 @@
 //! What waits to be done, in a form that is kept until it is approved.
 
+use crate::facts::{FactType, FactTypes};
 use db::Tx;
 use entitlements::override_::{Scope, SetOverride};
 use futures::future::BoxFuture;
@@ -18,6 +19,9 @@ pub enum Command {
     #[serde(rename = "entitlement.override")]
     EntitlementOverride {
         scope: Scope,
+        /// What they replace, as approvers see it; nothing in what was stored before this was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Vec<SetOverride>>,
         overrides: Vec<SetOverride>,
     },
 }
@@ -33,8 +37,11 @@ pub(crate) struct Action {
     /// The type of its object.
     pub object_type: &'static str,
     /// What conditions can ask of it: the handler gives no other, and leaves out what there is not.
-    pub facts: &'static [&'static str],
+    pub facts: FactTypes,
 }
+
+/// As contacts have them, of which this module knows nothing else.
+const LIFECYCLE_STAGES: &[&str] = &["lead", "prospect", "customer", "inactive", "lost"];
 
 /// The actions that exist.
 pub(crate) static ACTIONS: &[Action] = &[CONTACT_DELETE, ENTITLEMENT_OVERRIDE];
@@ -42,19 +49,23 @@ pub(crate) static ACTIONS: &[Action] = &[CONTACT_DELETE, ENTITLEMENT_OVERRIDE];
 const CONTACT_DELETE: Action = Action {
     code: "contact.delete",
     object_type: "contact",
-    facts: &["channels", "lifecycle_stage", "owner_user_id"],
+    facts: &[
+        ("channels", FactType::Number),
+        ("lifecycle_stage", FactType::Code(LIFECYCLE_STAGES)),
+        ("owner_user_id", FactType::Id),
+    ],
 };
 
 const ENTITLEMENT_OVERRIDE: Action = Action {
     code: "entitlement.override",
     object_type: "entitlements",
     facts: &[
-        "changes",
-        "features_on",
-        "highest_limit",
-        "removed",
-        "scope",
-        "values",
+        ("changes", FactType::Number),
+        ("features_on", FactType::Number),
+        ("highest_limit", FactType::Number),
+        ("removed", FactType::Number),
+        ("scope", FactType::Code(&["tenant", "group", "user"])),
+        ("values", FactType::Text),
     ],
 };
 
@@ -150,14 +161,16 @@ mod tests {
             (
                 Command::EntitlementOverride {
                     scope: Scope::Group(id),
+                    before: Some(vec![]),
                     overrides: vec![limit],
                 },
-                json!({ "action": "entitlement.override", "scope": { "scope": "group", "id": id },
+                json!({ "action": "entitlement.override", "scope": { "scope": "group", "id": id }, "before": [],
                         "overrides": [{ "code": "deals.max", "enabled": null, "limit_value": 5, "unlimited": false }] }),
             ),
             (
                 Command::EntitlementOverride {
                     scope: Scope::Tenant,
+                    before: None,
                     overrides: vec![],
                 },
                 json!({ "action": "entitlement.override", "scope": { "scope": "tenant" }, "overrides": [] }),

@@ -1,12 +1,13 @@
 //! Conditions on the facts of an action (S3A.2, S3A.3): a small tree, checked when it is stored.
 //! Numbers are compared as decimals, never as floats.
 
-use crate::facts::{Fact, Facts};
+use crate::facts::{self, Fact, FactType, FactTypes, Facts};
 use kernel::Validator;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// How deep a tree may be.
 pub const MAX_DEPTH: usize = 5;
@@ -39,7 +40,7 @@ pub struct Comparison {
     /// The name of a fact.
     pub field: String,
     pub op: Operator,
-    /// A number, also as text; a text; true or false; for `in` a list of these.
+    /// What the fact is: a number, also as text; a text; an id; true or false. For `in` a list of these.
     pub value: Value,
 }
 
@@ -62,9 +63,9 @@ impl Condition {
         Parser { validator, parts: 0 }.condition(value, path, 1)
     }
 
-    /// Rejects every fact that the action does not have: a comparison with it would never hold, and
-    /// the policy would gate nothing.
-    pub(crate) fn check_facts(&self, known: &[&str], path: &str, validator: &mut Validator) {
+    /// Rejects every fact that the action does not have, and what it never is: such a comparison would
+    /// never hold, and the policy would gate nothing.
+    pub(crate) fn check_facts(&self, known: FactTypes, path: &str, validator: &mut Validator) {
         match self {
             Self::All { all } => {
                 for (at, part) in all.iter().enumerate() {
@@ -77,11 +78,7 @@ impl Condition {
                 }
             }
             Self::Not { not } => not.check_facts(known, &format!("{path}.not"), validator),
-            Self::Fact(comparison) if !known.contains(&comparison.field.as_str()) => {
-                let message = format!("The action has the facts {}.", known.join(", "));
-                validator.reject(format!("{path}.field"), "unknown", &message);
-            }
-            Self::Fact(_) => {}
+            Self::Fact(comparison) => comparison.check(known, path, validator),
         }
     }
 
@@ -100,10 +97,43 @@ impl Condition {
 }
 
 impl Comparison {
+    fn check(&self, known: FactTypes, path: &str, validator: &mut Validator) {
+        let Some(of) = facts::type_of(known, &self.field) else {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let message = format!("The action has the facts {}.", names.join(", "));
+            return validator.reject(format!("{path}.field"), "unknown", &message);
+        };
+        let orders = matches!(
+            self.op,
+            Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte
+        );
+        if orders && of != FactType::Number {
+            let message = format!(
+                "{} is no number, and neither more nor less than another.",
+                self.field
+            );
+            return validator.reject(format!("{path}.op"), "invalid", &message);
+        }
+        let mut check = |value: &Value, path: String| {
+            if !fits(of, value) {
+                let message = format!("{} is {}.", self.field, described(of));
+                validator.reject(path, "invalid", &message);
+            }
+        };
+        match &self.value {
+            Value::Array(choices) => {
+                for (at, choice) in choices.iter().enumerate() {
+                    check(choice, format!("{path}.value[{at}]"));
+                }
+            }
+            value => check(value, format!("{path}.value")),
+        }
+    }
+
     fn holds(&self, fact: &Fact) -> bool {
         let ordered = |wanted: fn(std::cmp::Ordering) -> bool| match fact {
             Fact::Number(number) => decimal(&self.value).is_some_and(|value| wanted(number.cmp(&value))),
-            Fact::Bool(_) | Fact::Text(_) => false,
+            Fact::Bool(_) | Fact::Text(_) | Fact::Id(_) => false,
         };
         match self.op {
             Operator::Eq => equals(fact, &self.value),
@@ -125,7 +155,33 @@ fn equals(fact: &Fact, value: &Value) -> bool {
         Fact::Bool(fact) => value.as_bool() == Some(*fact),
         Fact::Number(fact) => decimal(value) == Some(*fact),
         Fact::Text(fact) => value.as_str() == Some(fact),
+        Fact::Id(fact) => id(value) == Some(*fact),
     }
+}
+
+/// Whether a fact of this kind can be this value.
+fn fits(of: FactType, value: &Value) -> bool {
+    match of {
+        FactType::Bool => value.is_boolean(),
+        FactType::Number => decimal(value).is_some(),
+        FactType::Text => value.is_string(),
+        FactType::Code(codes) => value.as_str().is_some_and(|code| codes.contains(&code)),
+        FactType::Id => id(value).is_some(),
+    }
+}
+
+fn described(of: FactType) -> String {
+    match of {
+        FactType::Bool => "true or false".to_owned(),
+        FactType::Number => "a number".to_owned(),
+        FactType::Text => "a text".to_owned(),
+        FactType::Code(codes) => format!("one of {}", codes.join(", ")),
+        FactType::Id => "an id".to_owned(),
+    }
+}
+
+fn id(value: &Value) -> Option<Uuid> {
+    value.as_str()?.parse().ok()
 }
 
 /// The number that a value states exactly.

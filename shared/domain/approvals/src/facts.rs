@@ -11,8 +11,29 @@ pub enum Fact {
     Bool(bool),
     /// Exact: an amount in major units, a percentage, a count.
     Number(Decimal),
-    /// A code, or an id.
+    /// A code, or a text.
     Text(String),
+    Id(Uuid),
+}
+
+/// What a fact is, as its action declares it. Conditions compare it with nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactType {
+    Bool,
+    Number,
+    Text,
+    /// One of these codes.
+    Code(&'static [&'static str]),
+    Id,
+}
+
+/// The facts that an action has, by name.
+pub(crate) type FactTypes = &'static [(&'static str, FactType)];
+
+/// What the fact of this name is; nothing, when there is none.
+pub(crate) fn type_of(facts: FactTypes, name: &str) -> Option<FactType> {
+    let known = facts.iter().find(|(known, _)| *known == name);
+    known.map(|(_, of)| *of)
 }
 
 /// The facts of an action by name. They are shown to approvers, so no personal data.
@@ -37,15 +58,24 @@ impl Facts {
         self.0.get(name)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+    /// One that is not declared as what it is: no policy could ask for it.
+    pub(crate) fn undeclared(&self, declared: FactTypes) -> Option<&'static str> {
+        let is_declared = |name, fact: &Fact| match (type_of(declared, name), fact) {
+            (Some(FactType::Bool), Fact::Bool(_))
+            | (Some(FactType::Number), Fact::Number(_))
+            | (Some(FactType::Text | FactType::Code(_)), Fact::Text(_))
+            | (Some(FactType::Id), Fact::Id(_)) => true,
+            (_, Fact::Bool(_) | Fact::Number(_) | Fact::Text(_) | Fact::Id(_)) => false,
+        };
+        let found = self.0.iter().find(|(name, fact)| !is_declared(name, fact));
+        found.map(|(name, _)| *name)
     }
 
     /// The user that a fact names.
     pub(crate) fn user(&self, name: &str) -> Option<Uuid> {
         match self.get(name)? {
-            Fact::Text(text) => text.parse().ok(),
-            Fact::Bool(_) | Fact::Number(_) => None,
+            Fact::Id(id) => Some(*id),
+            Fact::Bool(_) | Fact::Number(_) | Fact::Text(_) => None,
         }
     }
 
@@ -56,6 +86,7 @@ impl Facts {
                 Fact::Bool(value) => Value::from(*value),
                 Fact::Number(number) => Value::from(number.to_string()),
                 Fact::Text(text) => Value::from(text.as_str()),
+                Fact::Id(id) => Value::from(id.to_string()),
             };
             ((*name).to_owned(), value)
         });
@@ -95,6 +126,6 @@ impl From<&str> for Fact {
 
 impl From<Uuid> for Fact {
     fn from(id: Uuid) -> Self {
-        Self::Text(id.to_string())
+        Self::Id(id)
     }
 }

@@ -6,11 +6,20 @@ use crate::policy;
 use crate::request::{self, ApprovalRequest};
 use audit::event;
 use db::{Row, Tx};
+use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Result};
 use notifications::notice::Notice;
 use notifications::people;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Each mails up to a hundred colleagues, and may be taken back and asked for again.
+const ASKED_AT_MOST: i32 = 30;
+const WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
+const ASKED_TOO_OFTEN: &str = "SELECT app.asked_too_often($1, $2, $3, $4)";
 
 /// Whether an action may go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,8 +52,8 @@ pub async fn policies<'a>(tx: &Tx, command: &'a Command) -> Result<Policies<'a>>
 ///
 /// # Errors
 /// 409 `DUPLICATE` when the same action waits already, naming the request; 409 `CONFLICT` when there
-/// is a stage that nobody could approve; 403 when a program asks for what needs an approval; whatever
-/// `facts` fails with.
+/// is a stage that nobody could approve; 403 when a program asks for what needs an approval; 429 when
+/// this person has asked for 30 approvals within an hour; whatever `facts` fails with.
 pub async fn gate(
     tx: &Tx,
     app_url: &str,
@@ -69,9 +78,7 @@ impl Policies<'_> {
             return Ok(Gate::Open);
         }
         let facts = facts.await?;
-        let known = self.command.action().facts;
-        if let Some(name) = facts.names().find(|name| !known.contains(name)) {
-            // No policy could ask for it.
+        if let Some(name) = facts.undeclared(self.command.action().facts) {
             return Err(Error::internal(format!("the fact {name} is not declared")));
         }
         let steps = policy::demanded(&self.rows, &facts)?;
@@ -92,6 +99,7 @@ impl Policies<'_> {
         steps: &[policy::Demanded],
     ) -> Result<ApprovalRequest> {
         let requester = request::person(tx)?;
+        within_rate(tx, requester).await?;
         let made = request::insert(tx, self.command, facts, requester, steps).await?;
         let payload = json!({ "action_code": made.action_code, "object_type": made.object_type, "object_id": made.object_id });
         let (stages, ()) = futures::try_join!(
@@ -112,4 +120,20 @@ impl Policies<'_> {
         people::tell(tx, first, &asked).await?;
         Ok(made)
     }
+}
+
+/// Refuses one request more than a person may make.
+async fn within_rate(tx: &Tx, requester: Uuid) -> Result<()> {
+    let now = tx.clock().now();
+    let since = now.saturating_sub(WITHIN).map_err(Error::internal)?;
+    let params: db::Params<'_> = &[&tx.tenant().0, &requester, &since, &ASKED_AT_MOST];
+    let oldest: Option<Timestamp> = tx.query_one(ASKED_TOO_OFTEN, params).await?.get(0);
+    let Some(oldest) = oldest else {
+        return Ok(());
+    };
+    let wait = Duration::try_from(oldest.duration_since(since)).unwrap_or_default();
+    Err(Error::rate_limited(
+        "You have asked for many approvals within an hour; wait before you ask for another.",
+        wait,
+    ))
 }

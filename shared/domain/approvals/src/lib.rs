@@ -32,7 +32,7 @@ pub mod sla;
 pub mod step;
 
 pub use command::{CarryOut, Command};
-pub use facts::{Fact, Facts};
+pub use facts::{Fact, FactType, Facts};
 pub use gate::{Gate, Policies, gate, policies};
 pub use request::ApprovalRequest;
 pub use rust_decimal::Decimal;

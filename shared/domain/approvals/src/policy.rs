@@ -42,7 +42,8 @@ macro_rules! select {
 
 const LIST: &str = select!("");
 const FIND: &str = select!(" WHERE p.tenant_id = $1 AND p.id = $2 AND p.archived_at IS NULL");
-const LOCK: &str = select!(" WHERE p.tenant_id = $1 AND p.id = $2 AND p.archived_at IS NULL FOR UPDATE OF p");
+const LOCK: &str = "SELECT FROM approval_policies
+     WHERE tenant_id = $1 AND id = $2 AND archived_at IS NULL FOR NO KEY UPDATE";
 
 const INSERT: &str = "INSERT INTO approval_policies
      (tenant_id, id, name, action_code, object_type, conditions, self_approval_allowed, active, created_at, updated_at)
@@ -205,7 +206,8 @@ async fn insert_steps(tx: &Tx, policy: &Policy, approvers: &[Approver]) -> Resul
 /// # Errors
 /// 404 when the company has no such policy.
 pub async fn find(tx: &Tx, id: Uuid) -> Result<Policy> {
-    read(tx, FIND, id).await
+    let row = tx.query_opt(FIND, &[&tx.tenant().0, &id]).await?;
+    from_row(&row.ok_or_else(Error::not_found)?)
 }
 
 /// As [`find`], and holds the row until the transaction ends.
@@ -213,12 +215,11 @@ pub async fn find(tx: &Tx, id: Uuid) -> Result<Policy> {
 /// # Errors
 /// As [`find`].
 pub async fn find_for_update(tx: &Tx, id: Uuid) -> Result<Policy> {
-    read(tx, LOCK, id).await
-}
-
-async fn read(tx: &Tx, sql: &str, id: Uuid) -> Result<Policy> {
-    let row = tx.query_opt(sql, &[&tx.tenant().0, &id]).await?;
-    from_row(&row.ok_or_else(Error::not_found)?)
+    tx.query_opt(LOCK, &[&tx.tenant().0, &id])
+        .await?
+        .ok_or_else(Error::not_found)?;
+    // In a trip of its own: the steps, too, are what the one before us made of them.
+    find(tx, id).await
 }
 
 /// One page of the company's policies.

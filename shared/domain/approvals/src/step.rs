@@ -1,6 +1,7 @@
 //! The steps of a policy: who has to approve, in what order, how fast (S3A.3).
 
 use crate::condition::Condition;
+use crate::facts::{self, FactTypes};
 use db::Tx;
 use kernel::{Error, Result, Validator};
 use schemars::JsonSchema;
@@ -108,8 +109,8 @@ pub struct Step {
     pub seq: i32,
     pub kind: Kind,
     pub approver_mode: ApproverMode,
-    /// A role's code or id; a group's or user's id; `owner.manager`, `pipeline.owner` or
-    /// `project.owner`.
+    /// A role's code or id; a group's or user's id; `owner.manager`, and where the action's object has
+    /// one, `pipeline.owner` or `project.owner`.
     pub approver_ref: String,
     /// The step applies only when this holds.
     pub threshold: Option<Condition>,
@@ -129,8 +130,8 @@ pub struct CreateStep {
     #[serde(default)]
     pub kind: Kind,
     pub approver_mode: ApproverMode,
-    /// A role's code or id; a group's or user's id; `owner.manager`, `pipeline.owner` or
-    /// `project.owner`.
+    /// A role's code or id; a group's or user's id; `owner.manager`, and where the action's object has
+    /// one, `pipeline.owner` or `project.owner`.
     #[schemars(length(max = 64))]
     pub approver_ref: String,
     /// The step applies only when this holds.
@@ -155,7 +156,7 @@ pub(crate) struct Approver {
 /// Checks the steps of a body, for an action with these facts, and puts them in order.
 pub(crate) fn parse_all(
     bodies: &[CreateStep],
-    facts: Option<&[&str]>,
+    facts: Option<FactTypes>,
     validator: &mut Validator,
 ) -> Vec<Step> {
     if bodies.is_empty() || bodies.len() > MAX_STEPS {
@@ -171,7 +172,7 @@ pub(crate) fn parse_all(
         let position = i32::try_from(at + 1).unwrap_or(i32::MAX);
         let path = format!("steps[{at}]");
         let step = parse(body, position, &path, validator);
-        check_threshold(&step, facts, &path, validator);
+        check_facts(&step, facts, &path, validator);
         if !taken.insert(step.seq) {
             validator.reject(
                 format!("steps[{at}].seq"),
@@ -230,10 +231,24 @@ fn parse(body: &CreateStep, position: i32, path: &str, validator: &mut Validator
     }
 }
 
-/// Rejects a threshold that asks for what the action does not have.
-pub(crate) fn check_threshold(step: &Step, facts: Option<&[&str]>, path: &str, validator: &mut Validator) {
-    if let (Some(threshold), Some(facts)) = (&step.threshold, facts) {
+/// Rejects a threshold that asks for what the action does not have, and an approver who is found by it:
+/// the step would name nobody, and every request would go to super admins.
+pub(crate) fn check_facts(step: &Step, facts: Option<FactTypes>, path: &str, validator: &mut Validator) {
+    let Some(facts) = facts else {
+        return;
+    };
+    if let Some(threshold) = &step.threshold {
         threshold.check_facts(facts, &format!("{path}.threshold"), validator);
+    }
+    let dynamic = match step.approver_mode {
+        ApproverMode::Dynamic => Dynamic::parse(&step.approver_ref),
+        ApproverMode::Role | ApproverMode::Group | ApproverMode::User => None,
+    };
+    if dynamic.is_some_and(|dynamic| {
+        dynamic != Dynamic::OwnerManager && facts::type_of(facts, dynamic.fact()).is_none()
+    }) {
+        let message = format!("What this action is about has no {}.", step.approver_ref);
+        validator.reject(format!("{path}.approver_ref"), "not_allowed", &message);
     }
 }
 

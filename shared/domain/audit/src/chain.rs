@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many lines a step reads.
 const PAGE: i64 = 1000;
+/// How often the beginning is looked for, should lines expire meanwhile: each time thousands of them go.
+const ROUNDS: usize = 5;
 /// 2100-01-01.
 const LATER_THAN_ALL: Timestamp = Timestamp::constant(4_102_444_800, 0);
 
@@ -51,10 +53,11 @@ pub struct Chain {
     pub break_at: Option<i64>,
 }
 
-/// The lines of a time range, being read in order.
+/// The lines of a time range, being read in order. Lines that expire meanwhile are left out, and nothing
+/// is said to be wrong for it.
 #[derive(Debug)]
 pub struct Walk {
-    /// Of the first line, when there is one.
+    /// Of the first line that was read, when there is one.
     pub first_seq: Option<i64>,
     pub last_seq: Option<i64>,
     /// How many lines were read.
@@ -74,7 +77,8 @@ impl Walk {
     /// Finds the range, and what its first line is chained to.
     ///
     /// # Errors
-    /// 422 when the range ends before it begins, or holds more than `max_rows` lines.
+    /// 422 when the range ends before it begins, or holds more than `max_rows` lines; 503 when lines
+    /// expire faster than they are found.
     pub async fn start(
         tx: &Tx,
         from: Option<Timestamp>,
@@ -84,18 +88,35 @@ impl Walk {
         let mut validator = Validator::default();
         check_range(&mut validator, from, to);
         validator.finish()?;
-        let tenant = tx.tenant().0;
         // The ends first: lines that are added meanwhile are then read too, and none seems missing.
-        let ends = tx.query_opt(ENDS, &[]).await?;
-        let ends = ends.map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3))));
-        let (anchor, head): (Link, Link) = ends.unwrap_or_default();
+        let (mut anchor, mut head) = ends(tx).await?;
+        for _ in 0..ROUNDS {
+            let walk = Self::between(tx, (from, to), max_rows, (&anchor, &head)).await?;
+            if walk.verdict().holds {
+                return Ok(walk);
+            }
+            // Each statement sees what is there by then: the lines may have expired between two of them.
+            let found = ends(tx).await?;
+            if found.0 == anchor {
+                return Ok(walk);
+            }
+            (anchor, head) = found;
+        }
+        Err(Error::unavailable("audit lines expire as they are looked for"))
+    }
+
+    async fn between(
+        tx: &Tx,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        max_rows: i64,
+        (anchor, head): (&Link, &Link),
+    ) -> Result<Self> {
         let (first_moment, past) = (
             from.unwrap_or(Timestamp::UNIX_EPOCH),
             to.unwrap_or(LATER_THAN_ALL),
         );
-        let found = tx
-            .query_one(RANGE, &[&tenant, &first_moment, &past, &(max_rows + 1)])
-            .await?;
+        let params: db::Params<'_> = &[&tx.tenant().0, &first_moment, &past, &(max_rows + 1)];
+        let found = tx.query_one(RANGE, params).await?;
         let (first, last, rows): (Option<i64>, Option<i64>, i64) = (found.get(0), found.get(1), found.get(2));
         if rows > max_rows {
             return Err(narrow(&format!(
@@ -103,10 +124,10 @@ impl Walk {
             )));
         }
         let before = match (from, first) {
-            (None, _) => Some(anchor),
-            (Some(_), Some(first)) if first == anchor.0 + 1 => Some(anchor),
+            (None, _) => Some(anchor.clone()),
+            (Some(_), Some(first)) if first == anchor.0 + 1 => Some(anchor.clone()),
             (Some(_), Some(first)) => link(tx, first - 1).await?,
-            (Some(from), None) => Some(last_before(tx, from).await?.unwrap_or(anchor)),
+            (Some(from), None) => Some(last_before(tx, from).await?.unwrap_or_else(|| anchor.clone())),
         };
         // Without the line before it, the first line can't be shown to be the first.
         let break_at = first.filter(|_| before.is_none()).map(|first| first - 1);
@@ -116,12 +137,12 @@ impl Walk {
             None => (at, previous.clone()),
         };
         Ok(Self {
-            first_seq: first,
-            last_seq: last,
+            first_seq: None,
+            last_seq: None,
             rows: 0,
             at,
             previous,
-            cut_off: cut_off(tx, &end, &head).await?,
+            cut_off: cut_off(tx, &end, head).await?,
             end: end.0,
             break_at,
         })
@@ -136,6 +157,10 @@ impl Walk {
             let rows = tx
                 .query(STEP, &[&tx.tenant().0, &self.at, &upto, &self.previous])
                 .await?;
+            let begins_at = rows.first().map(|row| row.get::<_, i64>("seq"));
+            if begins_at != Some(self.at + 1) && self.skip_expired(tx).await? {
+                continue;
+            }
             let mut expected = self.at + 1;
             for row in &rows {
                 let seq: i64 = row.get("seq");
@@ -153,8 +178,21 @@ impl Walk {
             }
             self.at = upto;
         }
+        self.first_seq = self.first_seq.or(lines.first().map(|line| line.seq));
+        self.last_seq = lines.last().map(|line| line.seq).or(self.last_seq);
         self.rows += i64::try_from(lines.len()).map_err(Error::internal)?;
         Ok(lines)
+    }
+
+    /// Goes on after the lines that expired since the last page. Whether there are any: what else is
+    /// missing was taken out.
+    async fn skip_expired(&mut self, tx: &Tx) -> Result<bool> {
+        let ((seq, hash), _) = ends(tx).await?;
+        let has_moved = seq > self.at;
+        if has_moved {
+            (self.at, self.previous) = (seq, hash);
+        }
+        Ok(has_moved)
     }
 
     /// Whether all that was read holds, to be asked at the end.
@@ -166,6 +204,13 @@ impl Walk {
             break_at,
         }
     }
+}
+
+/// The last line that expired, and the newest.
+async fn ends(tx: &Tx) -> Result<(Link, Link)> {
+    let row = tx.query_opt(ENDS, &[]).await?;
+    let ends = row.map(|row| ((row.get(0), row.get(1)), (row.get(2), row.get(3))));
+    Ok(ends.unwrap_or_default())
 }
 
 async fn link(tx: &Tx, seq: i64) -> Result<Option<Link>> {

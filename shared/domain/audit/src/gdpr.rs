@@ -38,7 +38,8 @@ const ABOUT: &str = "WITH found AS (
         a.request_id, a.created_at, a.hash, a.erased_at
     FROM found JOIN audit_logs a ON a.tenant_id = $1 AND a.id = found.id ORDER BY a.id";
 
-const CHANNELS: &str = "SELECT channel FROM app.audited_channels($1) AS channel";
+const CHANNELS: &str = "SELECT DISTINCT channel FROM unnest($1::uuid[]) AS contact
+    CROSS JOIN LATERAL app.audited_channels(contact) AS channel ORDER BY channel";
 
 const ERASE: &str = "SELECT app.erase_audit_of($1, $2, $3, $4)";
 
@@ -133,13 +134,10 @@ pub async fn lines(tx: &Tx, entities: &[Uuid], actor: Option<Uuid>, after: Uuid)
         .collect()
 }
 
-/// The channels that a contact ever had: the audit log still tells of those that are gone.
-pub async fn channels(tx: &Tx, contact: Uuid) -> Result<Vec<Uuid>> {
-    let rows = tx.query(CHANNELS, &[&contact]).await?;
-    let mut channels: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    channels.sort_unstable();
-    channels.dedup();
-    Ok(channels)
+/// The channels that these contacts ever had: the audit log still tells of those that are gone.
+pub async fn channels(tx: &Tx, contacts: &[Uuid]) -> Result<Vec<Uuid>> {
+    let rows = tx.query(CHANNELS, &[&contacts]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The last part of an erasure, after every crate has erased its own: stored answers, audit lines, and

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const FIND: &str = "SELECT audit_keep_months FROM tenants WHERE id = $1";
-const LOCK: &str = "SELECT audit_keep_months FROM tenants WHERE id = $1 FOR UPDATE";
+/// No stronger than the change itself: every line refers to the company's row, and whoever holds the
+/// chain, which this takes last, would wait for a stronger lock.
+const LOCK: &str = "SELECT audit_keep_months FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
 const UPDATE: &str = "UPDATE tenants SET audit_keep_months = $2, updated_at = $3 WHERE id = $1";
 const EXPIRE: &str = "SELECT app.expire_audit($1, $2)";
 

@@ -74,11 +74,14 @@ pub enum Whom {
     User(Uuid),
 }
 
+/// A seat that is kept for an invitation which ran out is there for whoever wants one.
 const EFFECTIVE: &str =
-    "SELECT e.code, e.kind, e.enabled, e.limit_value, e.source, e.source_id, c.meter, coalesce(u.value, 0) AS used,
+    "SELECT e.code, e.kind, e.enabled, e.limit_value, e.source, e.source_id, c.meter,
+            coalesce(u.value, 0)
+                - CASE c.meter WHEN 'seats.used' THEN (SELECT count(*) FROM app.late_seats($1)) ELSE 0 END AS used,
             CASE WHEN c.monthly THEN p.first END AS period_start,
             CASE WHEN c.monthly THEN (p.first + interval '1 month')::date END AS period_end
-     FROM app.effective_entitlements($1, $2, $3, $4, $5) e
+     FROM app.effective_entitlements($1, $2, $3, $4, $5, $6) e
      JOIN entitlement_codes c ON c.code = e.code
      CROSS JOIN LATERAL (SELECT app.period_start(c.monthly, $5) AS first) p
      LEFT JOIN usage_counters u ON u.tenant_id = $1 AND u.meter = c.meter AND u.period_start = p.first
@@ -112,12 +115,32 @@ pub async fn find(tx: &Tx, whom: Whom) -> Result<Effective> {
 /// # Errors
 /// As the database fails.
 pub async fn of_codes(tx: &Tx, whom: Whom, codes: &[&str]) -> Result<Effective> {
+    of_scopes(tx, whom, codes, None).await
+}
+
+/// As [`of_codes`], of what stands behind the overrides of a scope, by its name: what counts once they
+/// are removed.
+///
+/// # Errors
+/// As the database fails.
+pub(crate) async fn behind(tx: &Tx, whom: Whom, codes: &[&str], scope: &str) -> Result<Effective> {
+    of_scopes(tx, whom, codes, Some(scope)).await
+}
+
+async fn of_scopes(tx: &Tx, whom: Whom, codes: &[&str], without: Option<&str>) -> Result<Effective> {
     let (member, group) = match whom {
         Whom::Company => (None, None),
         Whom::Group(id) => (None, Some(id)),
         Whom::User(id) => (Some(id), None),
     };
-    let params: db::Params<'_> = &[&tx.tenant().0, &member, &group, &codes, &tx.clock().now()];
+    let params: db::Params<'_> = &[
+        &tx.tenant().0,
+        &member,
+        &group,
+        &codes,
+        &tx.clock().now(),
+        &without,
+    ];
     let rows = tx.query(EFFECTIVE, params).await?;
     let (features, limits): (Vec<&Row>, Vec<&Row>) = rows
         .iter()

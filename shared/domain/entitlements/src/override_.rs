@@ -6,7 +6,7 @@ use crate::effective::{self, Effective, Whom};
 use audit::{event, log};
 use db::{Row, Tx};
 use jiff::Timestamp;
-use kernel::{Error, Feature, Limit, Result, TenantId, Validator};
+use kernel::{Code, Error, Feature, Limit, Result, TenantId, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -133,6 +133,28 @@ pub async fn set(tx: &Tx, scope: Scope, wanted: &[SetOverride]) -> Result<Overri
     replace(tx, scope, &current, wanted).await
 }
 
+/// As [`set`], of a wish that was weighed against these values: only where they are still what there is,
+/// so that nothing that was set meanwhile is undone unseen.
+///
+/// # Errors
+/// As [`set`]; 409 when they were changed meanwhile.
+pub async fn set_over(
+    tx: &Tx,
+    scope: Scope,
+    before: &[SetOverride],
+    wanted: &[SetOverride],
+) -> Result<Overrides> {
+    check(scope, wanted)?;
+    let current = find_for_update(tx, scope).await?;
+    if current.values() != before {
+        return Err(Error::new(
+            Code::Conflict,
+            "The overrides were changed after this was asked for; look at them and ask again.",
+        ));
+    }
+    replace(tx, scope, &current, wanted).await
+}
+
 /// As [`set`], of what [`find_for_update`] read in this transaction.
 ///
 /// # Errors
@@ -157,7 +179,7 @@ pub async fn replace(
     let kept = [codes.as_slice(), &FIXED.map(Feature::code)].concat();
     let removed: [&(dyn db::ToSql + Sync); 4] = [&tenant, &name, &id, &kept];
     let put: [&(dyn db::ToSql + Sync); 8] = [&tenant, &name, &id, &codes, &enabled, &limits, &set_by, &now];
-    let before: Vec<_> = current.overrides.iter().map(Override::value).collect();
+    let before = current.values();
     let changes = json!({ "scope": name, "scope_id": id, "before": before, "after": wanted });
     let told = json!({ "scope": name, "codes": changed(&current.overrides, wanted) });
     futures::try_join!(
@@ -270,6 +292,21 @@ pub fn check(scope: Scope, wanted: &[SetOverride]) -> Result<()> {
         }
     }
     validator.finish()
+}
+
+impl Overrides {
+    /// What setting them would take, without who and when.
+    #[must_use]
+    pub fn values(&self) -> Vec<SetOverride> {
+        self.overrides.iter().map(Override::value).collect()
+    }
+
+    /// What replacing them replaces, and so what two who do it at once have to agree on: not what comes
+    /// of them, which changes with every record that is counted.
+    #[must_use]
+    pub fn replaced(&self) -> (String, Uuid, Vec<SetOverride>) {
+        (self.scope.clone(), self.scope_id, self.values())
+    }
 }
 
 impl Override {

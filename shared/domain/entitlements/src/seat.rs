@@ -4,15 +4,14 @@
 //!
 //! Triggers on users, invitations, roles and groups give and take seats, when a transaction commits, so
 //! that 422 `LIMIT_REACHED` with key `users.max` is what COMMIT answers when there is none left. Whoever
-//! takes the last one also writes `tenant.seat.limit_reached`, as an event and an audit line. Only what
-//! time does no trigger sees: [`release_expired`] frees the seats of invitations that ran out.
+//! takes the last one also writes `tenant.seat.limit_reached`, as an event and an audit line. What time
+//! does no trigger sees: an invitation that ran out counts as without a seat from that moment, and its
+//! row goes when somebody takes a seat, or with [`release_expired`].
 
-use audit::log;
 use db::{Row, Tx};
 use kernel::{Limit, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
 
 /// How the company's seats are used.
@@ -50,42 +49,31 @@ const USED: &str = "SELECT count(*) FILTER (WHERE s.user_id IS NOT NULL AND u.st
             count(*) FILTER (WHERE s.user_id IS NULL) AS without_seat,
             app.limit_of($1, NULL, $2, $3) AS allowed
      FROM users u LEFT JOIN seats s ON s.tenant_id = u.tenant_id AND s.user_id = u.id
+       AND s.user_id NOT IN (SELECT l.user_id FROM app.late_seats($1) l)
      WHERE u.tenant_id = $1 AND u.status IN ('active', 'invited')";
 
 const BY_ROLE: &str = "SELECT r.id, r.code, r.name, count(*) AS used
      FROM seats s JOIN user_roles ur ON ur.tenant_id = s.tenant_id AND ur.user_id = s.user_id
      JOIN roles r ON r.id = ur.role_id
-     WHERE s.tenant_id = $1 GROUP BY r.id, r.code, r.name ORDER BY count(*) DESC, r.code, r.id LIMIT 500";
+     WHERE s.tenant_id = $1 AND s.user_id NOT IN (SELECT l.user_id FROM app.late_seats($1) l)
+     GROUP BY r.id, r.code, r.name ORDER BY count(*) DESC, r.code, r.id LIMIT 500";
 
 const BY_GROUP: &str = "SELECT g.id, g.code, g.name, count(*) AS used
      FROM seats s JOIN group_members m ON m.tenant_id = s.tenant_id AND m.user_id = s.user_id
      JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
-     WHERE s.tenant_id = $1 GROUP BY g.id, g.code, g.name ORDER BY count(*) DESC, g.code, g.id LIMIT 500";
+     WHERE s.tenant_id = $1 AND s.user_id NOT IN (SELECT l.user_id FROM app.late_seats($1) l)
+     GROUP BY g.id, g.code, g.name ORDER BY count(*) DESC, g.code, g.id LIMIT 500";
 
-/// Held before it is looked whose invitation ran out: who sends a new one holds them, too.
-const HOLD: &str =
-    "SELECT id FROM users WHERE tenant_id = $1 AND id = ANY ($2) ORDER BY id FOR NO KEY UPDATE";
-const UNENTITLED: &str = "SELECT s.user_id FROM seats s
-     WHERE s.tenant_id = $1 AND s.user_id = ANY ($2) AND NOT app.takes_seat($1, s.user_id) ORDER BY s.user_id";
-const SETTLE: &str = "SELECT app.settle_seats_of($1, $2)";
+const RELEASE: &str = "SELECT app.release_late_seats($1)";
 
-/// Frees the seats of those of these people whose invitation can't be accepted any more, and says so in
-/// the audit log. Returns how many.
+/// Frees the company's seats whose invitation can't be accepted any more, and says so in the audit log.
+/// Returns how many.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn release_expired(tx: &Tx, people: &[Uuid]) -> Result<usize> {
-    let params: [&(dyn db::ToSql + Sync); 2] = [&tx.tenant().0, &people];
-    tx.query(HOLD, &params).await?;
-    let rows = tx.query(UNENTITLED, &params).await?;
-    let over: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    if over.is_empty() {
-        return Ok(0);
-    }
-    // The audit chain first, as everybody takes it before seats.
-    log::record_each(tx, "user.inviteExpired", "user", &over, &json!({})).await?;
-    tx.execute(SETTLE, &[&tx.tenant().0, &over]).await?;
-    Ok(over.len())
+pub async fn release_expired(tx: &Tx) -> Result<i64> {
+    let row = tx.query_one(RELEASE, &[&tx.tenant().0]).await?;
+    Ok(row.get(0))
 }
 
 /// How the seats are used now.

@@ -22,12 +22,21 @@ const GRANTER: &str =
             EXISTS (SELECT FROM user_roles ur JOIN roles r ON r.id = ur.role_id
                     WHERE ur.tenant_id = $1 AND ur.user_id = $2 AND r.tenant_id IS NULL AND r.code = 'super_admin'),
             ARRAY(SELECT DISTINCT held.role_id FROM app.roles_held($1, app.person_behind($1, $2, $3)) held)";
-const EFFECTIVE: &str =
-    "SELECT p.code, p.description, given.id, given.code, given.name, source.id, source.code, source.name,
-            g.id, g.code, g.name
-     FROM app.roles_held($1, $2) held
+/// Permissions that differ in their names only are refused alike, and asked about together.
+const EFFECTIVE: &str = "WITH held AS MATERIALIZED (
+         SELECT h.role_id, h.given_role_id, h.group_id FROM app.roles_held($1, $2) h
+     ), now AS MATERIALIZED (
+         SELECT alike.codes, app.refusal($1, $2, alike.codes[1], NULL, $3) AS refusal
+         FROM (SELECT array_agg(p.code) AS codes FROM permissions p
+               WHERE p.code IN (SELECT rp.permission_code FROM held JOIN role_permissions rp ON rp.role_id = held.role_id)
+               GROUP BY to_jsonb(p) - '{code,description}'::text[]) alike
+     )
+     SELECT p.code, p.description, given.id, given.code, given.name, source.id, source.code, source.name,
+            g.id, g.code, g.name, now.refusal
+     FROM held
      JOIN role_permissions rp ON rp.role_id = held.role_id
      JOIN permissions p ON p.code = rp.permission_code
+     JOIN now ON p.code = ANY (now.codes)
      JOIN roles given ON given.id = held.given_role_id
      JOIN roles source ON source.id = held.role_id
      LEFT JOIN groups g ON g.tenant_id = $1 AND g.id = held.group_id
@@ -77,10 +86,15 @@ impl Granter {
         user_ids.iter().any(|user_id| self.is(*user_id))
     }
 
+    /// Whether it is a super admin, or one of our own functions.
+    pub(crate) fn is_super_admin(&self) -> bool {
+        self.super_admin || self.system
+    }
+
     /// # Errors
     /// 403 for all but super admins (and our own functions).
     pub fn must_be_super_admin(&self) -> Result<()> {
-        if self.super_admin || self.system {
+        if self.is_super_admin() {
             return Ok(());
         }
         Err(Error::new(
@@ -133,7 +147,7 @@ pub fn refuse_lacking(tx: &Tx, lacking: &[String]) -> Result<()> {
 pub(crate) fn own_access() -> Error {
     Error::new(
         Code::Forbidden,
-        "You can't change your own roles; ask somebody else who may.",
+        "You can't change your own roles and groups; ask somebody else who may.",
     )
 }
 
@@ -190,6 +204,11 @@ pub struct Reason {
 pub struct HeldPermission {
     pub code: String,
     pub description: String,
+    /// Why a request that needs it would be refused now all the same, as the code that it would be
+    /// answered with: `UNAUTHENTICATED` (the account is not active), `AUTH_EMAIL_UNVERIFIED`,
+    /// `AUTH_2FA_SETUP_REQUIRED`, `AUTH_PHONE_UNVERIFIED`, `PLAN_REQUIRED` (a bill is long overdue). Null:
+    /// nothing is in its way.
+    pub blocked_by: Option<String>,
     pub granted_by: Vec<Reason>,
 }
 
@@ -200,12 +219,13 @@ pub struct EffectivePermissions {
     pub permissions: Vec<HeldPermission>,
 }
 
-/// What a user may do and why, as it counts for the user's next request (S12.8).
+/// What a user may do and why, or why not now, as it counts for the user's next request (S12.8).
 ///
 /// # Errors
 /// 404 when the company has no such user.
 pub async fn effective(tx: &Tx, user_id: Uuid) -> Result<EffectivePermissions> {
-    let params: db::Params<'_> = &[&tx.tenant().0, &user_id];
+    let now = tx.clock().now();
+    let params: db::Params<'_> = &[&tx.tenant().0, &user_id, &now];
     let ((), rows) = futures::try_join!(user::exists(tx, user_id), tx.query(EFFECTIVE, params))?;
     let mut permissions: Vec<HeldPermission> = Vec::new();
     for row in &rows {
@@ -214,6 +234,7 @@ pub async fn effective(tx: &Tx, user_id: Uuid) -> Result<EffectivePermissions> {
             permissions.push(HeldPermission {
                 code,
                 description: row.get(1),
+                blocked_by: row.get::<_, Option<&str>>(11).map(blocking),
                 granted_by: Vec::new(),
             });
         }
@@ -222,6 +243,12 @@ pub async fn effective(tx: &Tx, user_id: Uuid) -> Result<EffectivePermissions> {
         }
     }
     Ok(EffectivePermissions { user_id, permissions })
+}
+
+/// The code that a request is answered with for what `app.refusal` says.
+fn blocking(refusal: &str) -> String {
+    let code = db::refused(refusal).map_or(Code::Forbidden, |error| error.code());
+    code.as_str().to_owned()
 }
 
 fn reason(row: &Row) -> Reason {

@@ -3,7 +3,6 @@
 use crate::escalation::Granted;
 use crate::invite;
 use crate::lifecycle::{self, Change, Target};
-use crate::mailed::Mailed;
 use audit::event;
 use db::Tx;
 use kernel::{Code, Error, Result};
@@ -54,13 +53,41 @@ impl Outcome {
     }
 }
 
-/// Does it to every user that it can be done to; the others are told why not, and nothing is done
-/// to them.
+/// Whom it can be done to, and what the others are told.
+#[derive(Debug)]
+pub struct Plan {
+    todo: Vec<Target>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Plan {
+    /// The addresses of those whom it is done to, in their order.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<&str> {
+        self.todo.iter().map(|target| target.email.as_str()).collect()
+    }
+
+    /// Leaves out those of whom this says why, in the order of [`Plan::addresses`].
+    #[must_use]
+    pub fn without(self, refusals: Vec<Result<()>>) -> Self {
+        let Self { todo, mut outcomes } = self;
+        let mut kept = Vec::new();
+        for (target, refusal) in todo.into_iter().zip(refusals) {
+            if refusal.is_ok() {
+                kept.push(target);
+            } else if let Some(outcome) = outcomes.iter_mut().find(|outcome| outcome.user_id == target.id) {
+                *outcome = Outcome::of(target.id, refusal);
+            }
+        }
+        Self { todo: kept, outcomes }
+    }
+}
+
+/// Finds the users that it can be done to, and holds them; nothing is done to the others.
 ///
 /// # Errors
-/// 422 for no or too many users; what the database refuses as a whole (409 when no super admin would
-/// be left).
-pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Result<Vec<Outcome>> {
+/// 422 for no or too many users.
+pub async fn plan(tx: &Tx, deed: &Deed, user_ids: &[Uuid]) -> Result<Plan> {
     let mut ids = user_ids.to_vec();
     ids.sort();
     ids.dedup();
@@ -68,16 +95,12 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
         return Err(Error::field("user_ids", "out_of_range", "Name 1 to 100 users."));
     }
     let targets = lifecycle::targets(tx, &ids).await?;
-    let mailed = match deed {
-        Deed::ResendInvite => Some(Mailed::of(tx, &ids).await?),
-        Deed::Grant(_) | Deed::Suspend => None,
-    };
     let mut todo: Vec<Target> = Vec::new();
     let mut outcomes = Vec::new();
     for id in ids {
         let result = match targets.iter().find(|target| target.id == id) {
             None => Err(Error::not_found()),
-            Some(target) => check(deed, target, mailed.as_ref()).map(|wanted| {
+            Some(target) => check(deed, target).map(|wanted| {
                 if wanted {
                     todo.push(target.clone());
                 }
@@ -85,6 +108,16 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
         };
         outcomes.push(Outcome::of(id, result));
     }
+    Ok(Plan { todo, outcomes })
+}
+
+/// Does it; what came of it for each user, in the order of their ids.
+///
+/// # Errors
+/// What the database refuses as a whole (409 when no super admin would be left, 422 `LIMIT_REACHED` when
+/// seats run out: they are counted at the commit, all together).
+pub async fn carry_out(tx: &Tx, deed: &Deed, plan: Plan, app_url: &str) -> Result<Vec<Outcome>> {
+    let Plan { todo, outcomes } = plan;
     match deed {
         Deed::Grant(granted) => Box::pin(grant(tx, &todo, granted)).await?,
         Deed::Suspend => lifecycle::change(tx, &todo, Change::Suspend, &json!({ "bulk": true })).await?,
@@ -94,13 +127,12 @@ pub async fn run(tx: &Tx, deed: &Deed, user_ids: &[Uuid], app_url: &str) -> Resu
 }
 
 /// Whether there is something to do to this user.
-fn check(deed: &Deed, target: &Target, mailed: Option<&Mailed>) -> Result<bool> {
+fn check(deed: &Deed, target: &Target) -> Result<bool> {
     match deed {
         Deed::Suspend => target.check(Change::Suspend),
         Deed::ResendInvite => {
             target.may_be_touched()?;
             invite::may_be_sent_again(target)?;
-            mailed.map_or(Ok(()), |mailed| mailed.check(target.id))?;
             Ok(true)
         }
         Deed::Grant(_) => {

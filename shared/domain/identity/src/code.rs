@@ -1,6 +1,6 @@
 //! The codes that roles and groups are known by, and the texts they have in common.
 
-use kernel::{Validator, text};
+use kernel::{Patch, Validator, text};
 
 const MAX_CODE: usize = 50;
 
@@ -44,10 +44,19 @@ impl Named {
     }
 }
 
-pub(crate) fn description_of(validator: &mut Validator, given: Option<&str>) -> String {
+fn description_of(validator: &mut Validator, given: Option<&str>) -> String {
     validator
         .optional_text("description", given, 500)
         .unwrap_or_default()
+}
+
+/// What a description becomes by a PATCH; cleared, it is empty.
+pub(crate) fn patched_description(validator: &mut Validator, patch: &Patch<String>, current: &str) -> String {
+    match patch {
+        Patch::Absent => current.to_owned(),
+        Patch::Null => String::new(),
+        Patch::Value(given) => description_of(validator, Some(given)),
+    }
 }
 
 fn well_formed(code: &str) -> bool {

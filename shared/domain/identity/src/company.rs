@@ -9,7 +9,7 @@ use audit::{event, log};
 use db::{Db, Row, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Error, Page, PageRequest, Result, Sealer, Validator};
+use kernel::{Email, Error, Page, PageRequest, Result, Sealer, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -161,6 +161,12 @@ impl NewCompany {
         })
     }
 
+    /// Where the invitation goes.
+    #[must_use]
+    pub fn admin_email(&self) -> &Email {
+        self.admin.email()
+    }
+
     /// The key under which a repetition finds what this made: a repetition of all of it.
     #[must_use]
     pub fn key(&self, sealer: &Sealer, key: &str) -> SignupKey {
@@ -168,7 +174,7 @@ impl NewCompany {
             self.name,
             self.locale,
             self.timezone,
-            self.admin.email_norm(),
+            self.admin.email().normalised,
             self.admin.full_name()
         ]);
         SignupKey::new(sealer, "provisioned", key, &asked)
@@ -211,6 +217,14 @@ pub async fn find(tx: &Tx) -> Result<Company> {
     let company = read(tx, FIND).await?;
     log::record(tx, "tenant.read", "tenant", Some(company.id), &json!({})).await?;
     Ok(company)
+}
+
+/// As [`find`], silently.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) async fn find_silently(tx: &Tx) -> Result<Company> {
+    read(tx, FIND).await
 }
 
 /// As [`find`], silently, and holds the row until the transaction ends.

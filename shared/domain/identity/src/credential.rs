@@ -2,13 +2,13 @@
 //! that the old one opened ends.
 
 use crate::link::{self, LinkToken};
-use crate::{Password, trail, user};
+use crate::{Password, oauth, trail, user};
 use db::Tx;
 use kernel::{Code, Error, Result, Validator};
-use notifications::notice::{self, Channel, Notice, To};
+use notifications::notice::Notice;
 use uuid::Uuid;
 
-const HOLDER: &str = "SELECT u.email, u.email_norm, t.name, u.password_hash, coalesce(u.locale, t.locale)
+const HOLDER: &str = "SELECT u.email, u.email_norm, t.name, u.password_hash
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2";
 const RESET: &str = "WITH spent AS (
         UPDATE user_links SET used_at = $3
@@ -35,7 +35,6 @@ pub struct Holder {
     email_norm: String,
     tenant_name: String,
     password_hash: Option<String>,
-    locale: String,
 }
 
 /// A user of the entered tenant.
@@ -50,7 +49,6 @@ pub async fn holder(tx: &Tx, user_id: Uuid) -> Result<Option<Holder>> {
         email_norm: row.get(1),
         tenant_name: row.get(2),
         password_hash: row.get(3),
-        locale: row.get(4),
     }))
 }
 
@@ -98,7 +96,7 @@ pub async fn reset(tx: &Tx, holder: &Holder, token: &LinkToken, hash: &str) -> R
         .await?;
     let spent = spent.filter(|row| row.get::<_, Uuid>(0) == holder.user_id);
     let newly_verified: bool = spent.ok_or_else(link::refused)?.get(1);
-    end_all_but(tx, holder, None).await?;
+    end_all_but(tx, holder.user_id, None).await?;
     if newly_verified {
         trail::tell(tx, holder.user_id, "user.verified", &trail::nothing()).await?;
     }
@@ -106,19 +104,18 @@ pub async fn reset(tx: &Tx, holder: &Holder, token: &LinkToken, hash: &str) -> R
 }
 
 /// Replaces the password of the caller, who has proved to [know it](Holder::knows). Ends the caller's
-/// other sessions.
+/// other sessions. `hash` is of one that the holder may [choose](Holder::choose).
 ///
 /// # Errors
-/// 401 `AUTH_INVALID_CREDENTIALS` when it was changed meanwhile; 422 for the new one.
-pub async fn change(tx: &Tx, holder: &Holder, new: &str) -> Result<()> {
+/// 401 `AUTH_INVALID_CREDENTIALS` when it was changed meanwhile.
+pub async fn change(tx: &Tx, holder: &Holder, hash: &str) -> Result<()> {
     let old = holder.password_hash.as_deref();
-    let hash = holder.choose("new_password", new)?.hash()?;
     let now = tx.clock().now();
     let changed = tx
         .query_opt(CHANGE, &[&tx.tenant().0, &holder.user_id, &old, &hash, &now])
         .await?;
     changed.ok_or_else(wrong_password)?;
-    end_all_but(tx, holder, tx.caller().session_id()).await?;
+    end_all_but(tx, holder.user_id, tx.caller().session_id()).await?;
     trail::note(tx, holder.user_id, "auth.password_changed", &trail::nothing()).await
 }
 
@@ -129,14 +126,16 @@ pub fn wrong_password() -> Error {
 }
 
 /// Ends what the former password opened, or could still replace the new one: sessions except `kept`,
-/// logins under way, links to choose a password, whoever asked for them. Tells the user.
+/// logins under way, links to choose a password, whoever asked for them, and identities of providers, which
+/// open the account without any: whoever had the mailbox for a day could have linked one of their own.
+/// Tells the user.
 ///
 /// The transaction holds the user's row.
 ///
 /// # Errors
 /// As [`Tx::query`].
-pub(crate) async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) -> Result<()> {
-    let (tenant, user_id, now) = (tx.tenant().0, holder.user_id, tx.clock().now());
+pub(crate) async fn end_all_but(tx: &Tx, user_id: Uuid, kept: Option<Uuid>) -> Result<()> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
     let sessions: db::Params<'_> = &[&tenant, &user_id, &now, &kept];
     let invites: db::Params<'_> = &[&tenant, &user_id, &now];
     let of_user: db::Params<'_> = &[&tenant, &user_id];
@@ -147,14 +146,9 @@ pub(crate) async fn end_all_but(tx: &Tx, holder: &Holder, kept: Option<Uuid>) ->
             tx.execute(END_CHALLENGES, of_user),
             tx.execute(END_LINKS, of_user),
             tx.execute(END_INVITES, invites),
+            oauth::unlink_all(tx, user_id),
         )
     };
     Box::pin(all).await?;
-    let to = To {
-        user_id: Some(user_id),
-        channel: Channel::Email,
-        address: &holder.email,
-        locale: &holder.locale,
-    };
-    notice::send(tx, &to, &Notice::PasswordChanged).await.map(drop)
+    trail::warn(tx, user_id, &Notice::PasswordChanged).await
 }

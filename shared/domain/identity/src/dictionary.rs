@@ -1,10 +1,11 @@
 //! Job titles and departments: words that a company chooses from (S12.3). Those without a company
 //! are everybody's, and nobody's to change.
 
+use crate::code;
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Code, Error, Page, PageRequest, Result, Validator};
+use kernel::{Code, Error, Page, PageRequest, Patch, Result, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -64,8 +65,8 @@ pub struct CreateCode {
 pub struct UpdateCode {
     #[schemars(length(min = 1, max = 100))]
     pub label: Option<String>,
-    #[schemars(length(max = 500))]
-    pub description: Option<String>,
+    #[serde(default)]
+    pub description: Patch<String>,
     pub is_active: Option<bool>,
 }
 
@@ -220,15 +221,11 @@ pub async fn update(
         .label
         .as_deref()
         .map(|label| validator.text("label", label, 100));
-    let description = body.description.as_deref().map(|text| {
-        validator
-            .optional_text("description", Some(text), 500)
-            .unwrap_or_default()
-    });
+    let description = code::patched_description(&mut validator, &body.description, &current.description);
     validator.finish()?;
     let changed = DictionaryCode {
         label: label.unwrap_or(current.label),
-        description: description.unwrap_or(current.description),
+        description,
         is_active: body.is_active.unwrap_or(current.is_active),
         updated_at: tx.clock().now(),
         ..current

@@ -52,6 +52,14 @@ const PREFERENCES: &str =
     "SELECT p.user_id AS id, to_jsonb(p) - 'tenant_id' AS data FROM notification_preferences p
     WHERE p.tenant_id = $1 AND p.user_id = $2 AND p.user_id > $3 ORDER BY p.user_id LIMIT $4";
 
+const OVERRIDES: &str = "SELECT o.id, to_jsonb(o) - 'tenant_id' AS data
+    FROM (SELECT md5(o.code)::uuid AS id, o.* FROM entitlement_overrides o WHERE o.tenant_id = $1 AND o.user_id = $2) o
+    WHERE o.id > $3 ORDER BY o.id LIMIT $4";
+
+const LINKS: &str = "SELECT l.id, to_jsonb(l) - '{tenant_id,token_hash}'::text[] AS data
+    FROM (SELECT md5(l.purpose)::uuid AS id, l.* FROM user_links l WHERE l.tenant_id = $1 AND l.user_id = $2) l
+    WHERE l.id > $3 ORDER BY l.id LIMIT $4";
+
 /// What audit lines tell of the user by another id than theirs.
 const PARTS: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND user_id = $2
     UNION ALL SELECT id FROM user_identities WHERE tenant_id = $1 AND user_id = $2
@@ -165,6 +173,16 @@ pub async fn phone_verifications(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<R
 /// How the user wants to be told of things.
 pub async fn preferences(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
     page(tx, PREFERENCES, id, after).await
+}
+
+/// What the user has beyond or short of the company's plan.
+pub async fn overrides(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, OVERRIDES, id, after).await
+}
+
+/// The links that were sent to the user.
+pub async fn links(tx: &Tx, id: Uuid, after: Uuid) -> Result<Vec<Record>> {
+    page(tx, LINKS, id, after).await
 }
 
 async fn page(tx: &Tx, sql: &str, id: Uuid, after: Uuid) -> Result<Vec<Record>> {

@@ -304,7 +304,8 @@ pub async fn list(tx: &Tx, filter: &GroupFilter, page: &PageRequest) -> Result<P
 ///
 /// # Errors
 /// 422 with every field that is wrong; 404 for a role that is not there; 403 when members would gain
-/// what the caller does not hold, or the caller, a member, anything.
+/// what the caller does not hold, or the caller, a member, anything, as by a group that is in use again:
+/// approvals ask its members.
 pub async fn update(tx: &Tx, current: Group, body: UpdateGroup) -> Result<Group> {
     let reactivated = !current.is_active && body.is_active == Some(true);
     let (group, wanted) = apply(current, body, tx.clock().now())?;
@@ -334,7 +335,7 @@ pub async fn update(tx: &Tx, current: Group, body: UpdateGroup) -> Result<Group>
     )?;
     access::refuse_lacking(tx, &row.get::<_, Vec<String>>(1))?;
     let (gained, caller_is_member): (bool, bool) = (row.get(0), row.get(2));
-    if gained && caller_is_member {
+    if (gained || reactivated) && caller_is_member {
         return Err(own_access());
     }
     Ok(Group {
@@ -350,11 +351,7 @@ fn apply(group: Group, body: UpdateGroup, now: Timestamp) -> Result<(Group, Opti
         Some(name) => validator.text("name", &name, 100),
         None => group.name.clone(),
     };
-    let description = match body.description {
-        Patch::Absent => group.description.clone(),
-        Patch::Null => String::new(),
-        Patch::Value(given) => code::description_of(&mut validator, Some(&given)),
-    };
+    let description = code::patched_description(&mut validator, &body.description, &group.description);
     let wanted = body
         .role_ids
         .map(|role_ids| parse_roles(&mut validator, &role_ids));

@@ -35,8 +35,8 @@ const ADD: &str = "WITH added AS (
      LEFT JOIN group_members m ON m.tenant_id = u.tenant_id AND m.group_id = $2 AND m.user_id = u.id
      WHERE u.tenant_id = $1 AND u.id = ANY ($3::uuid[]) ORDER BY u.id";
 
-const GIVEN: &str = "SELECT given.role_ids <> '{}', app.roles_lacking($1, $3, $4, given.role_ids)
-     FROM (SELECT ARRAY(SELECT gr.role_id FROM group_roles gr WHERE gr.tenant_id = $1 AND gr.group_id = $2) AS role_ids) given";
+const LACKING: &str = "SELECT app.roles_lacking($1, $3, $4, ARRAY(
+         SELECT gr.role_id FROM group_roles gr WHERE gr.tenant_id = $1 AND gr.group_id = $2))";
 
 const REMOVE: &str = "DELETE FROM group_members WHERE tenant_id = $1 AND group_id = $2 AND user_id = $3";
 
@@ -113,20 +113,21 @@ pub async fn list(tx: &Tx, group_id: Uuid, page: &PageRequest) -> Result<Page<Me
 ///
 /// # Errors
 /// 404 when there is no such group or user; 403 when the group's roles grant what the caller does
-/// not hold, or the caller is among the users and the group has roles.
+/// not hold, or the caller is among the users: membership alone lets decide approvals that ask the
+/// group, and brings its entitlements.
 pub async fn add(tx: &Tx, group_id: Uuid, user_ids: &[Uuid]) -> Result<Members> {
     let ((user, key), now) = (actor(tx), tx.clock().now());
     let add: db::Params<'_> = &[&tx.tenant().0, &group_id, &user_ids, &now];
-    let given: db::Params<'_> = &[&tx.tenant().0, &group_id, &user, &key];
+    let granted: db::Params<'_> = &[&tx.tenant().0, &group_id, &user, &key];
     let payload = json!({ "added": user_ids });
-    let (rows, given, granter, ()) = futures::try_join!(
+    let (rows, lacking, granter, ()) = futures::try_join!(
         tx.query(ADD, add),
-        tx.query_one(GIVEN, given),
+        tx.query_one(LACKING, granted),
         Granter::of(tx),
         event::publish(tx, "group.members.changed", group_id, &payload)
     )?;
-    access::refuse_lacking(tx, &given.get::<_, Vec<String>>(1))?;
-    if given.get(0) && granter.is_among(user_ids) {
+    access::refuse_lacking(tx, &lacking.get::<_, Vec<String>>(0))?;
+    if granter.is_among(user_ids) {
         return Err(own_access());
     }
     Ok(Members {

@@ -3,9 +3,9 @@
 
 use crate::admins;
 use crate::escalation::Granted;
-use crate::lifecycle::Target;
-use crate::mailed::Mailed;
+use crate::lifecycle::{self, Target};
 use crate::member::{self, Status};
+use crate::oauth;
 use audit::{event, log};
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -142,8 +142,10 @@ impl NewColleague {
         Ok(Self { email, full_name })
     }
 
-    pub(crate) fn email_norm(&self) -> &str {
-        &self.email.normalised
+    /// Where the link goes.
+    #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.email
     }
 
     pub(crate) fn full_name(&self) -> Option<&str> {
@@ -168,20 +170,17 @@ pub async fn insert(
         Start::Active => (Status::Active, "user.created", Purpose::Password),
     };
     let full_name = new.full_name.as_deref().unwrap_or_default();
-    let inserted = tx
-        .query_opt(
-            INSERT_USER,
-            &[
-                &tenant,
-                &id,
-                &new.email.address,
-                &new.email.normalised,
-                &full_name,
-                &status.as_str(),
-                &now,
-            ],
-        )
-        .await?;
+    let user_params: [&(dyn db::ToSql + Sync); 7] = [
+        &tenant,
+        &id,
+        &new.email.address,
+        &new.email.normalised,
+        &full_name,
+        &status.as_str(),
+        &now,
+    ];
+    let (inserted, admins) =
+        futures::try_join!(tx.query_opt(INSERT_USER, &user_params), admins::find(tx, None))?;
     if inserted.is_none() {
         return Err(duplicate(tx, &new.email).await?);
     }
@@ -193,11 +192,16 @@ pub async fn insert(
         email: &new.email.address,
         locale: None,
     }];
+    let notice = sent(id, full_name, &new.email.address);
     let invited = async {
         match start {
             // The row's own line says that it was created.
             Start::Active => Ok(()),
-            Start::Invited => log::record(tx, event_type, "user", Some(id), &about).await,
+            Start::Invited => futures::try_join!(
+                log::record(tx, event_type, "user", Some(id), &about),
+                admins.tell(tx, &notice),
+            )
+            .map(drop),
         }
     };
     // On the heap: so many statements at once make a large future.
@@ -206,16 +210,12 @@ pub async fn insert(
             member::write_names(tx, id, full_name),
             tx.execute(GIVE_ROLES, &role_params),
             tx.execute(JOIN_GROUPS, &group_params),
+            send_links(tx, &addressee, purpose, app_url),
             event::publish(tx, event_type, id, &about),
             invited,
-            send_links(tx, &addressee, purpose, app_url),
         )
     };
-    Box::pin(all).await?;
-    if start == Start::Invited {
-        Box::pin(admins::tell(tx, &sent(id, full_name, &new.email.address))).await?;
-    }
-    Ok(id)
+    Box::pin(all).await.map(|_| id)
 }
 
 /// What the admins read of an invitation.
@@ -232,10 +232,12 @@ async fn duplicate(tx: &Tx, email: &Email) -> Result<Error> {
         .query_one(TAKEN_BY, &[&tx.tenant().0, &email.normalised])
         .await?;
     let (user_id, status): (Uuid, String) = (row.get(0), row.get(1));
-    Ok(
-        Error::new(Code::Duplicate, "A user of the company has this address.")
-            .with_details(json!({ "user_id": user_id, "status": status })),
-    )
+    Ok(taken().with_details(json!({ "user_id": user_id, "status": status })))
+}
+
+/// 409 for an address that a user of the company has.
+pub(crate) fn taken() -> Error {
+    Error::new(Code::Duplicate, "A user of the company has this address.")
 }
 
 /// Whether a user still waits for a first password, and so can be sent the link again.
@@ -252,12 +254,12 @@ pub fn may_be_sent_again(target: &Target) -> Result<()> {
     ))
 }
 
-/// Mails new links to users that [`may_be_sent_again`] and [`Mailed`] let pass; those sent before are
-/// dead.
+/// Mails new links to users that [`may_be_sent_again`] lets pass; those sent before are dead.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn resend(tx: &Tx, targets: &[Target], app_url: &str) -> Result<()> {
+    let admins = admins::find(tx, None).await?;
     for (status, purpose) in [
         (Status::Invited, Purpose::Invite),
         (Status::Active, Purpose::Password),
@@ -283,30 +285,41 @@ pub async fn resend(tx: &Tx, targets: &[Target], app_url: &str) -> Result<()> {
         .collect();
     match invited.as_slice() {
         [] => Ok(()),
-        [one] => admins::tell(tx, &sent(one.id, "", &one.email)).await,
-        many => admins::tell(tx, &Notice::InvitesSent { count: many.len() }).await,
+        [one] => admins.tell(tx, &sent(one.id, "", &one.email)).await,
+        many => admins.tell(tx, &Notice::InvitesSent { count: many.len() }).await,
     }
 }
 
-/// Mails a link to choose a new password, for an admin who asks for it. The old password goes on
-/// working until then; sessions are the caller's to end.
+/// Whether a user has a password that an admin can have them choose anew.
 ///
 /// # Errors
-/// 409 for a user who is not active, 429 for one who was sent too many links.
-pub async fn reset_password(tx: &Tx, target: &Target, app_url: &str) -> Result<()> {
-    if target.status != Status::Active {
-        return Err(Error::new(
-            Code::Conflict,
-            "Only an active user has a password to reset.",
-        ));
+/// 409 for a user who is not active.
+pub fn may_reset_password(target: &Target) -> Result<()> {
+    if target.status == Status::Active {
+        return Ok(());
     }
-    Mailed::of(tx, &[target.id]).await?.check(target.id)?;
+    Err(Error::new(
+        Code::Conflict,
+        "Only an active user has a password to reset.",
+    ))
+}
+
+/// Signs a user that [`may_reset_password`] lets pass out everywhere, unlinks the identities of providers,
+/// and mails a link to choose a new password, for an admin who asks for it. The old password goes on working
+/// until then. Says how many sessions were ended.
+///
+/// # Errors
+/// As the database fails.
+pub async fn reset_password(tx: &Tx, target: &Target, app_url: &str) -> Result<u64> {
+    // Before the audit log: a refresh takes its session first, and then the log.
+    let ended = lifecycle::end_sessions(tx, &[target.id]).await?;
+    oauth::unlink_all(tx, target.id).await?;
     let (about, addressee) = (json!({}), [Addressee::of(target)]);
     futures::try_join!(
         send_links(tx, &addressee, Purpose::Password, app_url),
         log::record(tx, "user.passwordResetRequested", "user", Some(target.id), &about),
-    )
-    .map(drop)
+    )?;
+    Ok(ended)
 }
 
 /// Whom a link is mailed to.

@@ -16,21 +16,22 @@ const OPEN: &str = "SELECT u.email, u.full_name, t.name FROM invites i
        AND t.status = 'active' AND u.status = CASE i.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END";
 /// The user before the link, as everybody takes them who sends it again or closes the account: else
 /// two of them could wait for each other.
-const TAKE: &str = "SELECT u.id FROM invites i JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id
+const TAKE: &str =
+    "SELECT i.inviter_id FROM invites i JOIN users u ON u.tenant_id = i.tenant_id AND u.id = i.user_id
      WHERE i.tenant_id = $1 AND i.token_hash = $2 FOR NO KEY UPDATE OF u";
 /// Of several at once, one finds the link unused; the others wait for it and then do not.
 const ACCEPT: &str = "WITH spent AS (
          UPDATE invites i SET accepted_at = $3
          WHERE i.tenant_id = $1 AND i.token_hash = $2 AND i.accepted_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > $3
            AND EXISTS (SELECT FROM tenants t WHERE t.id = i.tenant_id AND t.status = 'active')
-         RETURNING i.user_id, i.inviter_id, i.purpose
+         RETURNING i.user_id, i.purpose
      )
      UPDATE users u SET status = 'active', password_hash = $4, full_name = coalesce($5, u.full_name),
             email_verified_at = coalesce(u.email_verified_at, $3), updated_at = $3
      FROM spent s JOIN users was ON was.tenant_id = $1 AND was.id = s.user_id
      WHERE u.tenant_id = $1 AND u.id = s.user_id
        AND u.status = CASE s.purpose WHEN 'invite' THEN 'invited' ELSE 'active' END
-     RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, s.inviter_id, was.email_verified_at IS NULL";
+     RETURNING u.id, u.full_name, u.twofa_methods, s.purpose, was.email_verified_at IS NULL";
 const AUDIT: &str = "SELECT app.audit_as($1, $2, 'user', $1, NULL)";
 
 /// Whom a link that works is for.
@@ -112,17 +113,17 @@ pub async fn accept(
         password_hash,
     } = acceptance;
     let hash = token.hash();
-    tx.query_opt(TAKE, &[&tenant, &hash]).await?.ok_or_else(refused)?;
+    let link = tx.query_opt(TAKE, &[&tenant, &hash]).await?.ok_or_else(refused)?;
+    let admins = admins::find(tx, link.get(0)).await?;
     let row = tx
         .query_opt(ACCEPT, &[&tenant, &hash, &now, password_hash, full_name])
         .await?;
     let row = row.ok_or_else(refused)?;
     let (user_id, full_name): (Uuid, String) = (row.get(0), row.get(1));
     let has_second_factor = !row.get::<_, Vec<String>>(2).is_empty();
-    let (joined, inviter): (bool, Option<Uuid>) = (row.get::<_, &str>(3) == "invite", row.get(4));
+    let joined = row.get::<_, &str>(3) == "invite";
     if !joined {
-        let holder = credential::holder(tx, user_id).await?.ok_or_else(gone)?;
-        credential::end_all_but(tx, &holder, None).await?;
+        credential::end_all_but(tx, user_id, None).await?;
     }
     let action = if joined {
         "user.inviteAccepted"
@@ -134,12 +135,13 @@ pub async fn accept(
         tx.execute(AUDIT, &audit_params),
         member::write_names(tx, user_id, &full_name),
     )?;
-    if row.get(5) {
+    if row.get(4) {
         trail::tell(tx, user_id, "user.verified", &trail::nothing()).await?;
     }
     if joined {
         let name = full_name.clone();
-        admins::tell_with(tx, inviter, &Notice::InviteAccepted { user_id, name }).await?;
+        let notice = Notice::InviteAccepted { user_id, name };
+        admins.tell(tx, &notice).await?;
     }
     let session = match refresh_token {
         Some(token) if !has_second_factor => session::open(tx, user_id, token).await?,

@@ -29,6 +29,9 @@ const SET_STATUS: &str = "UPDATE users u SET updated_at = $4, status = CASE
               AND NOT EXISTS (SELECT FROM invites i WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id AND i.accepted_at IS NOT NULL)
          THEN 'invited' ELSE $3 END
      WHERE u.tenant_id = $1 AND u.id = ANY ($2)";
+/// What the users hold though their accounts rest, and the caller does not.
+const LACKING: &str = "SELECT app.roles_lacking($1, $3, $4, ARRAY(
+         SELECT DISTINCT held.role_id FROM unnest($2::uuid[]) AS member CROSS JOIN LATERAL app.roles_held($1, member) held))";
 const END_SESSIONS: &str = "UPDATE sessions SET revoked_at = $3, revoked_reason = 'revoked'
      WHERE tenant_id = $1 AND user_id = ANY ($2) AND revoked_at IS NULL AND expires_at > $3";
 const END_SESSION: &str = "UPDATE sessions SET revoked_at = $4, revoked_reason = 'revoked'
@@ -130,13 +133,11 @@ impl Target {
     /// Whether `change` may be made to this user by the caller; false when there is nothing to do.
     ///
     /// # Errors
-    /// 403 for a super admin, 409 for the caller's own account and for what does not follow from
-    /// where the user stands.
+    /// 403 for a super admin, 409 for the caller's own account (which an API key outlives) and for what
+    /// does not follow from where the user stands.
     pub fn check(&self, change: Change) -> Result<bool> {
         self.may_be_touched()?;
-        if change != Change::Reactivate {
-            self.must_be_another("Nobody closes their own account; ask a colleague.")?;
-        }
+        self.must_be_another("Nobody closes or reopens their own account; ask a colleague.")?;
         if change == Change::Reactivate && self.is_erased {
             return Err(Error::new(
                 Code::Conflict,
@@ -199,14 +200,19 @@ pub async fn target_and_heir(tx: &Tx, id: Uuid, heir: Option<Uuid>) -> Result<(T
 
 /// Changes the accounts of users that [`Target::check`] let pass: their status, their sessions (over
 /// at the next request), their open links, and tells them by e-mail and inbox. `about` goes into the
-/// audit log and the event.
+/// audit log and the event. Who is reactivated has all their roles and groups again, so that is handing
+/// these out.
 ///
 /// # Errors
-/// As the database fails; 409 at the commit when no super admin would be left.
+/// 403 with `details.permissions` when reactivated users would hold what the caller does not; 409 at the
+/// commit when no super admin would be left.
 pub async fn change(tx: &Tx, targets: &[Target], change: Change, about: &Value) -> Result<()> {
     let ids: Vec<Uuid> = targets.iter().map(|target| target.id).collect();
     if ids.is_empty() {
         return Ok(());
+    }
+    if change == Change::Reactivate {
+        may_give_back(tx, &ids).await?;
     }
     let (tenant, now, status) = (tx.tenant().0, tx.clock().now(), change.status().as_str());
     let status_params: [&(dyn db::ToSql + Sync); 4] = [&tenant, &ids, &status, &now];
@@ -231,6 +237,15 @@ pub async fn change(tx: &Tx, targets: &[Target], change: Change, about: &Value) 
         )
     };
     Box::pin(all).await.map(drop)
+}
+
+/// A statement of its own, after the users' rows are held: it sees what they were given until then.
+async fn may_give_back(tx: &Tx, ids: &[Uuid]) -> Result<()> {
+    let (user, key) = access::actor(tx);
+    let lacking = tx
+        .query_one(LACKING, &[&tx.tenant().0, &ids, &user, &key])
+        .await?;
+    access::refuse_lacking(tx, &lacking.get::<_, Vec<String>>(0))
 }
 
 /// Ends every session of these users; says how many there were.

@@ -14,11 +14,13 @@ use uuid::Uuid;
 
 const PREFIX: &str = "m3l_";
 
+// Holds the user: whoever is being erased gets no link.
 const ISSUE: &str = "WITH made AS (
         INSERT INTO user_links (tenant_id, user_id, purpose, token_hash, email_norm, created_at, expires_at)
         SELECT u.tenant_id, u.id, $3, $4, u.email_norm, $5, $6 FROM users u JOIN tenants t ON t.id = u.tenant_id
         WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active' AND t.status = 'active'
           AND ($3 <> 'verify_email' OR u.email_verified_at IS NULL)
+        FOR KEY SHARE OF u
         ON CONFLICT (tenant_id, user_id, purpose) DO UPDATE
         SET token_hash = excluded.token_hash, email_norm = excluded.email_norm, created_at = excluded.created_at,
             expires_at = excluded.expires_at, used_at = NULL

@@ -1,9 +1,10 @@
 //! Logging in: whose account an e-mail and a password open (S1.4, S1.6).
 
-use crate::Password;
+use crate::link::Purpose;
+use crate::{Password, trail};
 use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, TenantId, Validator};
-use notifications::notice::{self, Channel, Notice, To};
+use notifications::notice::Notice;
 use serde_json::json;
 use std::fmt;
 use uuid::Uuid;
@@ -14,8 +15,7 @@ const AUDIT_FAILURE: &str = "SELECT app.audit('auth.login_failed', 'user', $1, N
 
 const AUDIT_LOCK_OUT: &str = "SELECT app.audit('auth.locked_out', 'user', $1, NULL, NULL)";
 const OWNER: &str =
-    "SELECT u.email, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
-    WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active'";
+    "SELECT FROM users u WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active' FOR KEY SHARE OF u";
 
 /// The scope of a login that names no tenant.
 const ANY_TENANT: &str = "any";
@@ -94,14 +94,17 @@ impl Addressee {
         Ok(Self { email, tenant })
     }
 
-    /// The active accounts with this address, four at most: verified ones first.
+    /// The active accounts with this address that a link is of use to, four at most: verified ones first.
     ///
     /// # Errors
     /// 503 when the database is away.
-    pub async fn accounts(&self, db: &Db) -> Result<Vec<FoundAccount>> {
+    pub async fn accounts(&self, db: &Db, purpose: Purpose) -> Result<Vec<FoundAccount>> {
         let (_, candidates) = candidates(db, &self.email, self.tenant.as_deref()).await?;
-        let active = candidates.iter().filter(|candidate| candidate.active);
-        Ok(active.map(|candidate| candidate.account).collect())
+        let waiting = candidates.iter().filter(|candidate| match purpose {
+            Purpose::ResetPassword => candidate.active,
+            Purpose::VerifyEmail => candidate.active && !candidate.verified,
+        });
+        Ok(waiting.map(|candidate| candidate.account).collect())
     }
 }
 
@@ -141,9 +144,13 @@ async fn candidates(db: &Db, email: &Email, tenant: Option<&str>) -> Result<(Str
 #[must_use]
 pub fn lock_keys(tenant: TenantId, email_norm: &str) -> [String; 2] {
     [
-        format!("{tenant}/{email_norm}"),
-        format!("{ANY_TENANT}/{email_norm}"),
+        lock_key(&tenant.to_string(), email_norm),
+        lock_key(ANY_TENANT, email_norm),
     ]
+}
+
+fn lock_key(scope: &str, email_norm: &str) -> String {
+    format!("{scope}/{email_norm}")
 }
 
 /// An account that a login named.
@@ -155,9 +162,9 @@ pub struct FoundAccount {
 
 /// The accounts that a password opens.
 pub struct Opened<'a> {
+    login: &'a Login<'a>,
     /// With the hash that the password was right for.
     accounts: Vec<(&'a Candidate, &'a str)>,
-    is_named: bool,
 }
 
 /// An account that a password opens, and the hash that it was right for.
@@ -216,12 +223,19 @@ impl<'a> Opened<'a> {
         self.accounts.iter().all(|(found, _)| found.verified)
     }
 
-    /// Whether the wrong passwords that were counted with this one are forgotten. Where no company was
-    /// named they were guesses at the accounts of others, too, so an account that anybody may have made
-    /// forgives none of them.
+    /// What the wrong passwords were counted by that are forgotten with this one. Where no company was named
+    /// they were guesses at the accounts of others, too, so an account that anybody may have made forgives
+    /// none of those.
     #[must_use]
-    pub fn forgives(&self) -> bool {
-        self.is_named || self.is_the_owners()
+    pub fn forgiven(&self) -> Vec<String> {
+        let email = &self.login.credentials.email.normalised;
+        if self.is_the_owners() {
+            let accounts = self.accounts.iter().map(|(found, _)| found.account);
+            let by_company = accounts.map(|account| lock_key(&account.tenant.to_string(), email));
+            return by_company.chain([lock_key(ANY_TENANT, email)]).collect();
+        }
+        let named = self.login.is_named().then(|| self.login.lock_key());
+        named.into_iter().collect()
     }
 }
 
@@ -247,15 +261,34 @@ impl Login<'_> {
     /// named, and the address. It does not depend on whether there is such an account.
     #[must_use]
     pub fn lock_key(&self) -> String {
-        format!("{}/{}", self.scope, self.credentials.email.normalised)
+        lock_key(&self.scope, &self.credentials.email.normalised)
     }
 
-    /// The accounts that the password opens. A hash is computed for each that has the address, and one
-    /// where there is none.
+    /// What guesses are counted by that add to those of [`Login::lock_key`]: to one that names a company
+    /// those that name none, and to one that names none, for each account, those that name its company.
+    pub fn other_lock_keys(&self) -> Vec<String> {
+        let email = &self.credentials.email.normalised;
+        if self.is_named() {
+            return vec![lock_key(ANY_TENANT, email)];
+        }
+        let accounts = self.accounts();
+        accounts
+            .map(|account| lock_key(&account.tenant.to_string(), email))
+            .collect()
+    }
+
+    /// Whether a company was named.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.credentials.tenant.is_some()
+    }
+
+    /// The accounts that the password opens, of those that `may_open` lets pass. A hash is computed for each
+    /// that has the address, and one where there is none.
     ///
     /// # Errors
     /// Internal, when a stored hash is malformed.
-    pub fn check(&self) -> Result<Opened<'_>> {
+    pub fn check(&self, may_open: impl Fn(FoundAccount) -> bool) -> Result<Opened<'_>> {
         let password = &self.credentials.password;
         if self.candidates.is_empty() {
             password.verify(None)?;
@@ -263,13 +296,14 @@ impl Login<'_> {
         let mut accounts = Vec::new();
         for candidate in &self.candidates {
             let hash = candidate.password_hash.as_deref();
-            if let (true, true, Some(hash)) = (password.verify(hash)?, candidate.active, hash) {
+            let may_open = candidate.active && may_open(candidate.account);
+            if let (true, true, Some(hash)) = (password.verify(hash)?, may_open, hash) {
                 accounts.push((candidate, hash));
             }
         }
         Ok(Opened {
+            login: self,
             accounts,
-            is_named: self.credentials.tenant.is_some(),
         })
     }
 
@@ -294,18 +328,17 @@ pub fn refused() -> Error {
 /// # Errors
 /// As [`Tx::query`].
 pub async fn audit_failure(tx: &Tx, user_id: Uuid, locked_out: bool) -> Result<()> {
-    tx.execute(AUDIT_FAILURE, &[&user_id]).await?;
     if !locked_out {
-        return Ok(());
+        return tx.execute(AUDIT_FAILURE, &[&user_id]).await.map(drop);
     }
+    // The user before the audit log: an erasure holds the one and then waits for the other.
     let owner = tx.query_opt(OWNER, &[&tx.tenant().0, &user_id]).await?;
-    let Some(owner) = owner else { return Ok(()) };
-    tx.execute(AUDIT_LOCK_OUT, &[&user_id]).await?;
-    let to = To {
-        user_id: Some(user_id),
-        channel: Channel::Email,
-        address: owner.get(0),
-        locale: owner.get(1),
-    };
-    notice::send(tx, &to, &Notice::LockedOut).await.map(drop)
+    if owner.is_some() {
+        trail::warn(tx, user_id, &Notice::LockedOut).await?;
+    }
+    tx.execute(AUDIT_FAILURE, &[&user_id]).await?;
+    if owner.is_some() {
+        tx.execute(AUDIT_LOCK_OUT, &[&user_id]).await?;
+    }
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! The user as the company's admins see and change them (S12.3, S12.4).
 
+use crate::access::Granter;
 use crate::dictionary::Kind;
 use crate::profile::{is_https, locale, timezone};
 use audit::event;
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Email, Error, Page, PageRequest, Patch, Result, Validator, text};
+use kernel::{Code, Email, Error, Page, PageRequest, Patch, Result, Validator, text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -99,6 +100,23 @@ pub struct Member {
     pub audit_url: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Member {
+    /// What [`UpdateMember`] can change, for the entity tag: a login or another role meanwhile is nothing
+    /// that a saved form would undo.
+    #[must_use]
+    pub fn profile(&self) -> Value {
+        json!({
+            "full_name": self.full_name,
+            "avatar_url": self.avatar_url,
+            "job_title_id": self.job_title_id,
+            "department_id": self.department_id,
+            "manager_user_id": self.manager_user_id,
+            "locale": self.locale,
+            "timezone": self.timezone,
+        })
+    }
 }
 
 /// The body that changes a user: what is absent stays, what is null goes.
@@ -278,7 +296,8 @@ pub async fn list(tx: &Tx, filter: &MemberFilter, page: &PageRequest) -> Result<
 /// [`find_for_update`] read.
 ///
 /// # Errors
-/// 404 when a job title, department or manager is not there to choose.
+/// 404 when a job title, department or manager is not there to choose; 403 for a manager by whom the
+/// caller would get a say, or choose who has it.
 pub async fn update(tx: &Tx, before: &Member, after: &Member) -> Result<()> {
     let tenant = tx.tenant().0;
     let changed = |before: Option<Uuid>, after: Option<Uuid>| after.filter(|_| before != after);
@@ -297,6 +316,9 @@ pub async fn update(tx: &Tx, before: &Member, after: &Member) -> Result<()> {
         .await?;
     if !allowed.get::<_, bool>(0) {
         return Err(Error::not_found());
+    }
+    if before.manager_user_id != after.manager_user_id {
+        may_report(&Granter::of(tx).await?, after)?;
     }
     let params: [&(dyn db::ToSql + Sync); 10] = [
         &tenant,
@@ -317,6 +339,19 @@ pub async fn update(tx: &Tx, before: &Member, after: &Member) -> Result<()> {
         event::publish(tx, "user.updated", after.id, &payload),
     )
     .map(drop)
+}
+
+/// Approvals ask the manager of who asks or owns a record. Nobody chooses who that is for themselves, or
+/// becomes it by themselves; a super admin may decide anyway.
+fn may_report(granter: &Granter, user: &Member) -> Result<()> {
+    let is_own = granter.is(user.id) || user.manager_user_id.is_some_and(|manager| granter.is(manager));
+    if is_own && !granter.is_super_admin() {
+        return Err(Error::new(
+            Code::Forbidden,
+            "You can't choose your own manager, or make yourself somebody's; ask somebody else who may.",
+        ));
+    }
+    Ok(())
 }
 
 /// Makes a user findable by the words of this name, and no other.

@@ -113,6 +113,17 @@ pub async fn enable(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> Result<Tur
     turn_on(tx, user_id, methods, channel.method()).await
 }
 
+/// Checks that there is something to turn off, before the proof for it is looked at: one that is looked at
+/// and then serves for nothing would be good again. Holds the user's row.
+///
+/// # Errors
+/// 409 when the factor is not on.
+pub async fn must_be_on(tx: &Tx, user_id: Uuid, method: Method) -> Result<()> {
+    let (methods, _) = take(tx, user_id).await?;
+    let is_on = methods.iter().any(|on| on == method.code());
+    is_on.then_some(()).ok_or_else(not_on)
+}
+
 /// Turns a factor off; without another one the backup codes go too, as there is nothing they stand for.
 ///
 /// # Errors
@@ -123,7 +134,7 @@ pub async fn remove(tx: &Tx, user_id: Uuid, method: Method) -> Result<()> {
     let before = methods.len();
     methods.retain(|on| on != code);
     if methods.len() == before {
-        return Err(Error::new(Code::Conflict, "This second factor is not on."));
+        return Err(not_on());
     }
     set(tx, user_id, &methods).await?;
     if method == Method::Totp {
@@ -160,6 +171,10 @@ pub async fn reset_all(tx: &Tx, user_id: Uuid) -> Result<()> {
     .await?;
     let about = json!({ "methods": methods });
     log::record(tx, "twofa.reset", "user", Some(user_id), &about).await
+}
+
+pub(crate) fn not_on() -> Error {
+    Error::new(Code::Conflict, "This second factor is not on.")
 }
 
 /// The factors that are on, and whether the user has a verified phone. Holds the user's row.

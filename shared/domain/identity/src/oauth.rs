@@ -1,8 +1,10 @@
 //! Signing in with an account at an identity provider: whose it is here (AppA.5).
 
 use crate::login::FoundAccount;
+use crate::trail;
 use db::{Db, Tx};
 use kernel::{Code, Email, Error, Result, TenantId};
+use notifications::notice::Notice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,6 +15,7 @@ const LINK: &str = "INSERT INTO user_identities (tenant_id, id, user_id, provide
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 const IS_LINKED: &str = "SELECT EXISTS (SELECT FROM user_identities i
     WHERE i.tenant_id = $1 AND i.user_id = $2 AND i.provider = $3 AND i.subject_hash = $4)";
+const UNLINK_ALL: &str = "DELETE FROM user_identities WHERE tenant_id = $1 AND user_id = $2";
 
 /// An identity provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -101,7 +104,8 @@ impl Subject {
 }
 
 /// Makes the identity one of this user's, in the transaction that opens a session with it: an address
-/// alone, of somebody who can't give the second factor, links nothing.
+/// alone, of somebody who can't give the second factor, links nothing. The user is told: from now on it
+/// opens the account whatever becomes of the address. The transaction holds the user's row.
 ///
 /// # Errors
 /// As [`no_account`] when the user has another identity of this provider, or another user has this one.
@@ -109,12 +113,30 @@ pub(crate) async fn link(tx: &Tx, user_id: Uuid, subject: &Subject) -> Result<()
     let Subject { provider, hash } = subject;
     let tenant = tx.tenant().0;
     let (id, now) = (tx.clock().id(), tx.clock().now());
-    tx.execute(LINK, &[&tenant, &id, &user_id, provider, hash, &now])
+    let made = tx
+        .execute(LINK, &[&tenant, &id, &user_id, provider, hash, &now])
         .await?;
-    let row = tx
-        .query_one(IS_LINKED, &[&tenant, &user_id, provider, hash])
-        .await?;
-    if row.get(0) { Ok(()) } else { Err(no_account()) }
+    if made == 1 {
+        let provider = provider.clone();
+        return trail::warn(tx, user_id, &Notice::IdentityLinked { provider }).await;
+    }
+    if is_linked(tx, user_id, subject).await? {
+        Ok(())
+    } else {
+        Err(no_account())
+    }
+}
+
+/// Whether the identity is one of this user's, whose row the transaction holds.
+pub(crate) async fn is_linked(tx: &Tx, user_id: Uuid, subject: &Subject) -> Result<bool> {
+    let Subject { provider, hash } = subject;
+    let params: db::Params<'_> = &[&tx.tenant().0, &user_id, provider, hash];
+    Ok(tx.query_one(IS_LINKED, params).await?.get(0))
+}
+
+/// Makes no identity the user's any more. Whoever signs in with a verified address of theirs links anew.
+pub(crate) async fn unlink_all(tx: &Tx, user_id: Uuid) -> Result<u64> {
+    tx.execute(UNLINK_ALL, &[&tx.tenant().0, &user_id]).await
 }
 
 /// The answer to an identity that opens no account.

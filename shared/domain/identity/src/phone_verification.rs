@@ -1,14 +1,15 @@
 //! Verifying a user's phone (S1.8): a code is sent to the number, and whoever types it has the phone.
-//! Three starts an hour; a code a minute; 10 minutes and 5 attempts, which a newer code does not renew.
+//! Three starts an hour; a code a minute, each good for 10 minutes; 5 attempts, which a newer code does not
+//! renew.
 
 use crate::login_code::too_soon;
-use crate::method::PhoneChannel;
+use crate::method::{self, PhoneChannel};
 use crate::otp::Otp;
-use crate::trail;
+use crate::{trail, user};
 use db::{Row, Tx};
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Phone, Result};
-use notifications::notice::{self, Notice, To};
+use notifications::notice::{self, CodeUse, Notice, To};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,7 +28,7 @@ const MAX_SENDS: i16 = 6;
 // Takes the user's row, so that parallel starts are counted one after the other, and a factor that is
 // turned on meanwhile is seen.
 const TAKE_USER: &str =
-    "SELECT u.phone_hash, u.phone_verified_at IS NOT NULL, u.twofa_methods && '{sms,whatsapp}', coalesce(u.locale, t.locale)
+    "SELECT u.phone_hash, u.phone_verified_at IS NOT NULL, u.twofa_methods && '{sms,whatsapp}', coalesce(u.locale, t.locale), t.name
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2 FOR NO KEY UPDATE OF u";
 const STARTED: &str = "SELECT count(*), min(created_at) FROM phone_verifications
     WHERE tenant_id = $1 AND user_id = $2 AND created_at > $3";
@@ -39,13 +40,11 @@ const INSERT: &str =
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)
     RETURNING id, phone_masked, channel, status, attempts, sent_at, expires_at";
 const PENDING: &str =
-    "SELECT v.id, v.phone_sealed, v.channel, v.sends, v.sent_at, coalesce(u.locale, t.locale) AS locale
+    "SELECT v.id, v.phone_sealed, v.channel, v.sends, v.sent_at, coalesce(u.locale, t.locale) AS locale, t.name AS tenant_name
     FROM phone_verifications v JOIN users u ON u.tenant_id = v.tenant_id AND u.id = v.user_id
     JOIN tenants t ON t.id = v.tenant_id
     WHERE v.tenant_id = $1 AND v.user_id = $2 AND v.status = 'pending' AND v.expires_at > $3 AND v.attempts < $4
     FOR UPDATE OF v";
-const NUMBER: &str = "SELECT phone_sealed FROM phone_verifications
-    WHERE tenant_id = $1 AND user_id = $2 AND status = 'pending' AND expires_at > $3 AND attempts < $4";
 const RESENT: &str =
     "UPDATE phone_verifications SET code_hash = $3, sent_at = $4, expires_at = $5, sends = sends + 1
     WHERE tenant_id = $1 AND id = $2 RETURNING id, phone_masked, channel, status, attempts, sent_at, expires_at";
@@ -60,7 +59,7 @@ const VERIFIED: &str = "WITH proved AS (
         phone_verified_at = $3, updated_at = $3
     FROM proved p WHERE u.tenant_id = $1 AND u.id = p.user_id RETURNING u.phone_masked";
 const ON_PHONE: &str =
-    "SELECT u.phone_sealed, coalesce(u.locale, t.locale) FROM users u JOIN tenants t ON t.id = u.tenant_id
+    "SELECT u.phone_sealed, coalesce(u.locale, t.locale), t.name FROM users u JOIN tenants t ON t.id = u.tenant_id
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.phone_verified_at IS NOT NULL AND u.twofa_methods @> ARRAY[$3::text]";
 
 /// A verification under way.
@@ -115,19 +114,23 @@ fn context(tx: &Tx) -> String {
     format!("{}/users.phone", tx.tenant())
 }
 
-/// Sends a code to a number, in place of a verification that was under way. Also says how many more
-/// starts are left in the hour.
+/// A verification that may be started; nothing is written or sent yet.
+pub struct Starting<'a> {
+    user: Taken,
+    phone: &'a Phone,
+    sealed: Vec<u8>,
+    hash: Vec<u8>,
+    /// Starts that are left in the hour after this one.
+    left: u32,
+}
+
+/// Checks that the user may verify this number now, and holds the user's row.
 ///
 /// # Errors
 /// 429 past [`MAX_STARTS`]; 409 while another number receives the user's login codes: whoever took
 /// over a session must not move them.
-pub async fn start(
-    tx: &Tx,
-    user_id: Uuid,
-    phone: &Phone,
-    channel: PhoneChannel,
-) -> Result<(PhoneVerification, u32)> {
-    let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
+pub async fn may_start<'a>(tx: &Tx, user_id: Uuid, phone: &'a Phone) -> Result<Starting<'a>> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
     let (sealed, hash) = seal(tx, phone)?;
     let user = take_user(tx, user_id, &hash).await?;
     let since = now.saturating_sub(START_WINDOW).map_err(Error::internal)?;
@@ -138,6 +141,34 @@ pub async fn start(
         let again = oldest.map_or(now, |oldest| oldest + START_WINDOW);
         return Err(too_soon(again.duration_since(now)));
     }
+    Ok(Starting {
+        user,
+        phone,
+        sealed,
+        hash,
+        left: MAX_STARTS - before - 1,
+    })
+}
+
+/// Sends a code to the number, in place of a verification that was under way. Also says how many more
+/// starts are left in the hour.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn start(
+    tx: &Tx,
+    starting: Starting<'_>,
+    channel: PhoneChannel,
+) -> Result<(PhoneVerification, u32)> {
+    let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
+    let Starting {
+        user,
+        phone,
+        sealed,
+        hash,
+        left,
+    } = starting;
+    let user_id = user.id;
     tx.execute(REVOKE, &[&tenant, &user_id]).await?;
     let code = Otp::generate()?;
     let params: db::Params<'_> = &[
@@ -155,30 +186,35 @@ pub async fn start(
     let row = tx.query_one(INSERT, params).await?;
     let data = json!({ "channel": channel.code(), "phone": phone.masked() });
     trail::note(tx, user_id, "phone.verify.started", &data).await?;
-    send(tx, user_id, (phone.as_str(), &user.locale), channel, &code).await?;
-    Ok((view(&row)?, MAX_STARTS - before - 1))
+    let whom = Whom {
+        user_id,
+        number: phone.as_str(),
+        locale: &user.locale,
+        tenant_name: &user.tenant_name,
+    };
+    send(tx, &whom, channel, &code).await?;
+    Ok((view(&row)?, left))
 }
 
-/// The number that is being verified; `None` when there is none.
-///
-/// # Errors
-/// As [`Tx::query`].
-pub async fn number(tx: &Tx, user_id: Uuid) -> Result<Option<Phone>> {
-    let now = tx.clock().now();
-    let row = tx
-        .query_opt(NUMBER, &[&tx.tenant().0, &user_id, &now, &MAX_ATTEMPTS])
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let number = tx.sealer().open_text(&context(tx), row.get(0))?;
-    Ok(Phone::parse(&number))
+/// A verification for which another code may be sent; nothing is written or sent yet.
+pub struct Resending {
+    /// Where it goes.
+    pub phone: Phone,
+    user_id: Uuid,
+    id: Uuid,
+    channel: PhoneChannel,
+    locale: String,
+    tenant_name: String,
 }
 
-/// Sends another code for the verification under way. The attempts already made stay counted.
+/// Finds the verification under way, and holds the user's row and it.
 ///
 /// # Errors
 /// 409 when none is under way; 429 within a minute of the last code, or when too many were sent.
-pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
+pub async fn may_resend(tx: &Tx, user_id: Uuid) -> Result<Resending> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    // As a start takes them, and before the audit log: an erasure holds the user and then waits for that.
+    user::take(tx, user_id).await?;
     let pending = tx
         .query_opt(PENDING, &[&tenant, &user_id, &now, &MAX_ATTEMPTS])
         .await?;
@@ -197,8 +233,26 @@ pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
     if next > now {
         return Err(too_soon(next.duration_since(now)));
     }
-    let phone = tx.sealer().open_text(&context(tx), pending.get("phone_sealed"))?;
-    let channel = PhoneChannel::of(pending.get("channel"))?;
+    let number = tx.sealer().open_text(&context(tx), pending.get("phone_sealed"))?;
+    Ok(Resending {
+        phone: Phone::parse(&number).ok_or_else(|| Error::internal("a kept number is none"))?,
+        user_id,
+        id,
+        channel: PhoneChannel::of(pending.get("channel"))?,
+        locale: pending.get("locale"),
+        tenant_name: pending.get("tenant_name"),
+    })
+}
+
+/// Sends another code for the verification under way. The attempts already made stay counted.
+///
+/// # Errors
+/// As [`Tx::query`].
+pub async fn resend(tx: &Tx, resending: &Resending) -> Result<PhoneVerification> {
+    let (tenant, now) = (tx.tenant().0, tx.clock().now());
+    let Resending {
+        id, user_id, channel, ..
+    } = *resending;
     let code = Otp::generate()?;
     let row = tx
         .query_one(
@@ -208,14 +262,20 @@ pub async fn resend(tx: &Tx, user_id: Uuid) -> Result<PhoneVerification> {
         .await?;
     let data = json!({ "channel": channel.code() });
     trail::note(tx, user_id, "phone.verify.resend", &data).await?;
-    send(tx, user_id, (&phone, pending.get("locale")), channel, &code).await?;
+    let whom = Whom {
+        user_id,
+        number: resending.phone.as_str(),
+        locale: &resending.locale,
+        tenant_name: &resending.tenant_name,
+    };
+    send(tx, &whom, channel, &code).await?;
     view(&row)
 }
 
 /// Tries a code for the number. Commit it whatever the outcome: a wrong one must count.
 ///
 /// # Errors
-/// 409, as for [`start`], when the user's login codes go to another number by now.
+/// 409, as for [`may_start`], when the user's login codes go to another number by now.
 pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Result<Confirmation> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
     let hash = hash(tx, phone);
@@ -266,6 +326,7 @@ pub async fn cancel(tx: &Tx, user_id: Uuid) -> Result<bool> {
 pub(crate) struct OnPhone {
     pub number: String,
     pub locale: String,
+    pub tenant_name: String,
 }
 
 /// The verified phone of a user who has this factor on.
@@ -273,19 +334,21 @@ pub(crate) async fn on_phone(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> R
     let row = tx
         .query_opt(ON_PHONE, &[&tx.tenant().0, &user_id, &channel.code()])
         .await?;
-    let not_on = || Error::new(Code::Conflict, "This second factor is not on.");
-    let row = row.ok_or_else(not_on)?;
+    let row = row.ok_or_else(method::not_on)?;
     Ok(OnPhone {
         number: tx.sealer().open_text(&context(tx), row.get(0))?,
         locale: row.get(1),
+        tenant_name: row.get(2),
     })
 }
 
 /// A user whose row is held.
 struct Taken {
+    id: Uuid,
     /// Of the verified phone.
     verified_hash: Option<Vec<u8>>,
     locale: String,
+    tenant_name: String,
 }
 
 /// Takes the user, unless login codes go to another number than this.
@@ -300,27 +363,34 @@ async fn take_user(tx: &Tx, user_id: Uuid, hash: &[u8]) -> Result<Taken> {
         ));
     }
     Ok(Taken {
+        id: user_id,
         verified_hash: kept.filter(|_| is_verified),
         locale: row.get(3),
+        tenant_name: row.get(4),
     })
 }
 
-async fn send(
-    tx: &Tx,
+/// Whom a code is sent to.
+struct Whom<'a> {
     user_id: Uuid,
-    (number, locale): (&str, &str),
-    channel: PhoneChannel,
-    code: &Otp,
-) -> Result<()> {
+    number: &'a str,
+    locale: &'a str,
+    tenant_name: &'a str,
+}
+
+async fn send(tx: &Tx, whom: &Whom<'_>, channel: PhoneChannel, code: &Otp) -> Result<()> {
+    let user_id = whom.user_id;
     let to = To {
         user_id: Some(user_id),
         channel: channel.notice(),
-        address: number,
-        locale,
+        address: whom.number,
+        locale: whom.locale,
     };
     let notice = Notice::Otp {
         code: code.expose().to_owned(),
         minutes: LIFETIME.as_mins(),
+        tenant_name: whom.tenant_name.to_owned(),
+        purpose: CodeUse::VerifyPhone,
     };
     let delivery = notice::send(tx, &to, &notice).await?;
     let data = json!({ "channel": channel.code(), "delivery_id": delivery });

@@ -11,7 +11,9 @@ const MAX_GRACE_DAYS: i16 = 90;
 
 const FIND: &str =
     "SELECT twofa_required_from, phone_required_from, security_grace_days FROM tenants WHERE id = $1";
-const TAKE: &str = "SELECT twofa_required_from, phone_required_from, security_grace_days FROM tenants WHERE id = $1 FOR UPDATE";
+/// No stronger than the change itself: every audit line refers to the company's row, and whoever holds
+/// the audit chain, which this takes last, would wait for a stronger lock.
+const TAKE: &str = "SELECT twofa_required_from, phone_required_from, security_grace_days FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
 const UPDATE: &str =
     "UPDATE tenants SET twofa_required_from = $2, phone_required_from = $3, security_grace_days = $4, updated_at = $5
     WHERE id = $1 RETURNING twofa_required_from, phone_required_from, security_grace_days";

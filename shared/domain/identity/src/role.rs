@@ -267,11 +267,7 @@ impl UpdateRole {
             Some(name) => validator.text("name", &name, 100),
             None => role.name.clone(),
         };
-        let description = match self.description {
-            Patch::Absent => role.description.clone(),
-            Patch::Null => String::new(),
-            Patch::Value(given) => code::description_of(&mut validator, Some(&given)),
-        };
+        let description = code::patched_description(&mut validator, &self.description, &role.description);
         validator.finish().map(|()| Role {
             name,
             description,

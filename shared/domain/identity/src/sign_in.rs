@@ -123,13 +123,13 @@ pub enum FirstFactor<'a> {
     /// A password, which was right for this hash.
     Password(&'a str),
     /// An identity provider's word, for an identity that is linked to the account.
-    Linked,
+    Linked(&'a Subject),
     /// The same, for an identity that is to be linked once the session opens.
     Unlinked(&'a Subject),
 }
 
 /// Signs a user in whose first factor was right, or opens a challenge where a second one is on. `None`
-/// when the password is not the user's any more, or the user or the company is not active.
+/// when the password or the identity is not the user's any more, or the user or the company is not active.
 ///
 /// # Errors
 /// As [`oauth::no_account`], for an identity that can't be linked; as [`Tx::query`].
@@ -143,12 +143,18 @@ pub async fn begin(
     let tenant = tx.tenant().0;
     let (hash, to_link) = match proved {
         FirstFactor::Password(hash) => (Some(hash), None),
-        FirstFactor::Linked => (None, None),
+        FirstFactor::Linked(_) => (None, None),
         FirstFactor::Unlinked(subject) => (None, Some(subject)),
     };
     let Some(row) = tx.query_opt(TAKE_USER, &[&tenant, &user_id, &hash]).await? else {
         return Ok(None);
     };
+    // A new password may have ended it since it was looked up; now the row is held.
+    if let FirstFactor::Linked(subject) = proved
+        && !oauth::is_linked(tx, user_id, subject).await?
+    {
+        return Ok(None);
+    }
     let mut methods: Vec<String> = row.get(0);
     if methods.is_empty() {
         let signed_in = open(tx, user_id, token, to_link).await?;

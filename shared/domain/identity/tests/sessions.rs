@@ -478,7 +478,7 @@ async fn a_login_finds_the_account_by_slug_by_id_and_alone() {
         let credentials =
             login::Credentials::parse(&account.user.email.to_uppercase(), password, tenant).unwrap();
         let login = credentials.find(db).await.unwrap();
-        let opened = login.check().unwrap().account().unwrap();
+        let opened = login.check(|_| true).unwrap().account().unwrap();
         let found = opened.map(|verified| verified.account);
         (found, login.lock_key())
     };
@@ -527,7 +527,7 @@ async fn one_password_in_two_companies_asks_which() {
         .unwrap();
     let credentials = login::Credentials::parse(email, "violet tram lantern", None).unwrap();
     let login = credentials.find(&one.test.db).await.unwrap();
-    let error = login.check().unwrap().account().unwrap_err();
+    let error = login.check(|_| true).unwrap().account().unwrap_err();
     assert_eq!(error.code(), Code::AuthTenantRequired);
     let mut slugs = [
         one.signed_up.account.tenant.slug.clone(),

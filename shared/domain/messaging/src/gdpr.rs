@@ -9,18 +9,23 @@ use uuid::Uuid;
 
 const CONVERSATIONS: &str =
     "SELECT c.id, to_jsonb(c) - '{tenant_id,peer_sealed,peer_hash}'::text[] AS data, c.peer_sealed
-    FROM conversations c WHERE c.tenant_id = $1 AND c.contact_id = $2 AND c.id > $3 ORDER BY c.id LIMIT $4";
+    FROM conversations c WHERE c.tenant_id = $1 AND c.contact_id = ANY ($2) AND c.id > $3 ORDER BY c.id LIMIT $4";
 
 const MESSAGES: &str = "SELECT m.id, to_jsonb(m) - '{tenant_id,raw_sealed}'::text[] AS data, m.raw_sealed
     FROM conversations c JOIN messages m ON m.tenant_id = c.tenant_id AND m.conversation_id = c.id
-    WHERE c.tenant_id = $1 AND c.contact_id = $2 AND m.id > $3 ORDER BY m.id LIMIT $4";
+    WHERE c.tenant_id = $1 AND c.contact_id = ANY ($2) AND m.id > $3 ORDER BY m.id LIMIT $4";
 
-const ERASE_MESSAGES: &str = "DELETE FROM messages m USING conversations c
-    WHERE c.tenant_id = $1 AND c.contact_id = $2 AND m.tenant_id = c.tenant_id AND m.conversation_id = c.id
-    RETURNING m.id, m.provider_message_id";
+const HOLD: &str =
+    "SELECT id FROM conversations WHERE tenant_id = $1 AND contact_id = ANY ($2) ORDER BY id FOR UPDATE";
+
+const WRITTEN: &str =
+    "SELECT id FROM messages WHERE tenant_id = $1 AND conversation_id = ANY ($2) AND direction = 'outbound'";
+
+const ERASE_MESSAGES: &str = "DELETE FROM messages WHERE tenant_id = $1 AND conversation_id = ANY ($2)
+    RETURNING id, provider_message_id";
 
 const ERASE_CONVERSATIONS: &str =
-    "DELETE FROM conversations WHERE tenant_id = $1 AND contact_id = $2 RETURNING id, peer_sealed";
+    "DELETE FROM conversations WHERE tenant_id = $1 AND id = ANY ($2) RETURNING id, peer_sealed";
 
 // An event is named by its message, and of a status by message and status.
 const FORGET_EVENTS: &str = "WITH named AS (
@@ -36,11 +41,11 @@ const UNREAD_EVENTS: &str = "SELECT id, payload_sealed FROM webhook_events
 
 const FORGET_UNREAD: &str = "DELETE FROM webhook_events WHERE tenant_id = $1 AND id = ANY ($2)";
 
-/// The contact's conversations.
-pub async fn conversations(tx: &Tx, contact: Uuid, after: Uuid) -> Result<Vec<Record>> {
+/// The conversations of these contacts.
+pub async fn conversations(tx: &Tx, contacts: &[Uuid], after: Uuid) -> Result<Vec<Record>> {
     let context = context(tx, "conversations.peer");
     let rows = tx
-        .query(CONVERSATIONS, &[&tx.tenant().0, &contact, &after, &PAGE])
+        .query(CONVERSATIONS, &[&tx.tenant().0, &contacts, &after, &PAGE])
         .await?;
     rows.iter()
         .map(|row| {
@@ -54,11 +59,11 @@ pub async fn conversations(tx: &Tx, contact: Uuid, after: Uuid) -> Result<Vec<Re
         .collect()
 }
 
-/// The messages of the contact's conversations, with what the provider sent.
-pub async fn messages(tx: &Tx, contact: Uuid, after: Uuid) -> Result<Vec<Record>> {
+/// The messages of these contacts' conversations, with what the provider sent.
+pub async fn messages(tx: &Tx, contacts: &[Uuid], after: Uuid) -> Result<Vec<Record>> {
     let context = context(tx, "messages.raw");
     let rows = tx
-        .query(MESSAGES, &[&tx.tenant().0, &contact, &after, &PAGE])
+        .query(MESSAGES, &[&tx.tenant().0, &contacts, &after, &PAGE])
         .await?;
     rows.iter()
         .map(|row| {
@@ -75,9 +80,27 @@ pub async fn messages(tx: &Tx, contact: Uuid, after: Uuid) -> Result<Vec<Record>
         .collect()
 }
 
-/// Removes the contact's conversations and messages, and notes their ids.
-pub async fn erase(tx: &Tx, contact: Uuid, traces: &mut Traces) -> Result<()> {
-    let params: db::Params<'_> = &[&tx.tenant().0, &contact];
+/// Conversations that are held until the transaction ends: nobody adds a message meanwhile.
+pub struct Held {
+    conversations: Vec<Uuid>,
+    /// What was written in them, which is also what the deliveries are called.
+    pub written: Vec<Uuid>,
+}
+
+/// Holds the conversations of these contacts.
+pub async fn hold(tx: &Tx, contacts: &[Uuid]) -> Result<Held> {
+    let rows = tx.query(HOLD, &[&tx.tenant().0, &contacts]).await?;
+    let conversations: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let rows = tx.query(WRITTEN, &[&tx.tenant().0, &conversations]).await?;
+    Ok(Held {
+        written: rows.iter().map(|row| row.get(0)).collect(),
+        conversations,
+    })
+}
+
+/// Removes conversations with their messages, and notes their ids.
+pub async fn erase(tx: &Tx, held: &Held, traces: &mut Traces) -> Result<()> {
+    let params: db::Params<'_> = &[&tx.tenant().0, &held.conversations];
     let context = context(tx, "conversations.peer");
     let messages = tx.query(ERASE_MESSAGES, params).await?;
     let conversations = tx.query(ERASE_CONVERSATIONS, params).await?;

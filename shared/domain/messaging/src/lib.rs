@@ -7,6 +7,7 @@ pub mod gdpr;
 pub mod inbound;
 pub mod message;
 pub mod reply;
+pub mod retention;
 
 use kernel::{Error, Result};
 use schemars::JsonSchema;

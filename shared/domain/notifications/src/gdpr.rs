@@ -2,7 +2,7 @@
 //! counted and paid for; whom it went to and what it said goes.
 
 use crate::delivery::context;
-use audit::gdpr::{PAGE, Person, Record, Traces};
+use audit::gdpr::{PAGE, Record, Traces};
 use db::{Row, Tx};
 use kernel::Result;
 use serde_json::Value;
@@ -12,12 +12,13 @@ const DELIVERIES: &str =
     "SELECT o.id, to_jsonb(o) - '{tenant_id,recipient_sealed,content_sealed}'::text[] AS data,
         o.recipient_sealed, o.content_sealed
     FROM messages_outbox o
-    WHERE o.tenant_id = $1 AND (o.contact_id = $2 OR o.user_id = $3) AND o.id > $4 ORDER BY o.id LIMIT $5";
+    WHERE o.tenant_id = $1 AND (o.contact_id = ANY ($2) OR o.user_id = $3) AND o.id > $4 ORDER BY o.id LIMIT $5";
 
 // What waits is not sent any more; what is being sent ends as failed, whatever becomes of it.
 const EMPTY: &str = "WITH found AS (
         SELECT o.id, o.provider_message_id FROM messages_outbox o
-        WHERE o.tenant_id = $1 AND (o.contact_id = $2 OR o.user_id = $3 OR o.about_user_id = $3) FOR UPDATE
+        WHERE o.tenant_id = $1
+          AND (o.contact_id = ANY ($2) OR o.user_id = $3 OR o.about_user_id = $3 OR o.id = ANY ($4)) FOR UPDATE
     ), emptied AS (
         UPDATE messages_outbox o SET recipient_sealed = '', content_sealed = '', contact_id = NULL, user_id = NULL,
             about_user_id = NULL,
@@ -37,10 +38,18 @@ const EMPTY_INBOX: &str =
 
 const PROVIDERS: [&str; 5] = ["meta", "twilio", "infobip", "brevo", "devstub"];
 
+/// Whose deliveries, and which besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Of<'a> {
+    pub contacts: &'a [Uuid],
+    pub user: Option<Uuid>,
+    /// Deliveries that are the person's though they name another: their conversation changed hands.
+    pub deliveries: &'a [Uuid],
+}
+
 /// Deliveries to the person, with what they said where that is still kept.
-pub async fn deliveries(tx: &Tx, person: Person, after: Uuid) -> Result<Vec<Record>> {
-    let (contact, user) = ids(person);
-    let params: db::Params<'_> = &[&tx.tenant().0, &contact, &user, &after, &PAGE];
+pub async fn deliveries(tx: &Tx, of: &Of<'_>, after: Uuid) -> Result<Vec<Record>> {
+    let params: db::Params<'_> = &[&tx.tenant().0, &of.contacts, &of.user, &after, &PAGE];
     let rows = tx.query(DELIVERIES, params).await?;
     rows.iter()
         .map(|row| {
@@ -56,9 +65,9 @@ pub async fn deliveries(tx: &Tx, person: Person, after: Uuid) -> Result<Vec<Reco
 }
 
 /// Empties the person's deliveries, and notes what the providers call them.
-pub async fn empty(tx: &Tx, person: Person, traces: &mut Traces) -> Result<()> {
-    let (contact, user) = ids(person);
-    let rows = tx.query(EMPTY, &[&tx.tenant().0, &contact, &user]).await?;
+pub async fn empty(tx: &Tx, of: &Of<'_>, traces: &mut Traces) -> Result<()> {
+    let params: db::Params<'_> = &[&tx.tenant().0, &of.contacts, &of.user, &of.deliveries];
+    let rows = tx.query(EMPTY, params).await?;
     traces
         .provider_messages
         .extend(rows.iter().map(|row| row.get::<_, String>(0)));
@@ -97,13 +106,6 @@ pub async fn empty_inbox(tx: &Tx, user_id: Uuid) -> Result<()> {
 pub async fn forget_reports(tx: &Tx, traces: &Traces) -> Result<()> {
     let params: db::Params<'_> = &[&tx.tenant().0, &traces.provider_messages, &PROVIDERS.as_slice()];
     tx.execute(FORGET_REPORTS, params).await.map(drop)
-}
-
-fn ids(person: Person) -> (Option<Uuid>, Option<Uuid>) {
-    match person {
-        Person::Contact(id) => (Some(id), None),
-        Person::User(id) => (None, Some(id)),
-    }
 }
 
 /// A sealed column in the clear; null where it was emptied.

@@ -17,7 +17,7 @@ use words::{Language, Words};
 pub const WHATSAPP_OTP: &str = "otp.whatsapp.verify_phone";
 
 const VERIFIED_EMAIL: &str = "SELECT u.email FROM users u
-    WHERE u.tenant_id = $1 AND u.id = $2 AND u.email_verified_at IS NOT NULL";
+    WHERE u.tenant_id = $1 AND u.id = $2 AND u.email_verified_at IS NOT NULL FOR KEY SHARE";
 
 /// How a notice reaches a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,22 @@ impl Channel {
             Self::Sms => "sms",
             Self::Whatsapp => "whatsapp",
             Self::Inbox => "inbox",
+        }
+    }
+}
+
+/// What a one-time code is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeUse {
+    VerifyPhone,
+    LogIn,
+}
+
+impl CodeUse {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::VerifyPhone => "verify_phone",
+            Self::LogIn => "log_in",
         }
     }
 }
@@ -80,10 +96,12 @@ pub enum Notice {
         user_id: Uuid,
         name: String,
     },
-    /// A one-time code, good for so many minutes.
+    /// A one-time code, good for so many minutes, for something at this company.
     Otp {
         code: String,
         minutes: i64,
+        tenant_name: String,
+        purpose: CodeUse,
     },
     /// That a code went to the user's phone.
     CodeSent {
@@ -106,6 +124,10 @@ pub enum Notice {
     },
     /// That an administrator removed every second factor.
     SecondFactorsReset,
+    /// That an account at `google`, `apple` or `linkedin` opens this one from now on.
+    IdentityLinked {
+        provider: String,
+    },
     /// That this is the user's verified phone from now on.
     PhoneChanged {
         phone_masked: String,
@@ -130,6 +152,11 @@ pub enum Notice {
     ApprovalFailed {
         title: String,
         reason: String,
+        url: String,
+    },
+    /// That what waited for the reader's approval was taken back.
+    ApprovalWithdrawn {
+        title: String,
         url: String,
     },
 }
@@ -172,12 +199,14 @@ impl Notice {
             Self::SecondFactorOn { .. } => "second_factor_on",
             Self::SecondFactorOff { .. } => "second_factor_off",
             Self::SecondFactorsReset => "second_factors_reset",
+            Self::IdentityLinked { .. } => "identity_linked",
             Self::PhoneChanged { .. } => "phone_changed",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::ApprovalReminder { .. } => "approval_reminder",
             Self::ApprovalEscalated { .. } => "approval_escalated",
             Self::ApprovalDecided { .. } => "approval_decided",
             Self::ApprovalFailed { .. } => "approval_failed",
+            Self::ApprovalWithdrawn { .. } => "approval_withdrawn",
         }
     }
 
@@ -190,7 +219,8 @@ impl Notice {
             | Self::ApprovalReminder { url, .. }
             | Self::ApprovalEscalated { url, .. }
             | Self::ApprovalDecided { url, .. }
-            | Self::ApprovalFailed { url, .. } => Some(url),
+            | Self::ApprovalFailed { url, .. }
+            | Self::ApprovalWithdrawn { url, .. } => Some(url),
             _ => None,
         }
     }

@@ -14,7 +14,9 @@ const FORGET_INBOX: &str = "DELETE FROM inbox_messages WHERE tenant_id = $1 AND 
         SELECT m.id FROM inbox_messages m WHERE m.tenant_id = $1 AND m.id < app.first_id_of($2) ORDER BY m.id LIMIT $3)";
 
 const FORGET_DELIVERIES: &str =
-    "UPDATE messages_outbox SET recipient_sealed = '', content_sealed = NULL WHERE tenant_id = $1 AND id IN (
+    "UPDATE messages_outbox SET recipient_sealed = '', content_sealed = NULL, provider_message_id = NULL,
+        contact_id = NULL, user_id = NULL, about_user_id = NULL
+    WHERE tenant_id = $1 AND id IN (
         SELECT o.id FROM messages_outbox o
         WHERE o.tenant_id = $1 AND o.id < app.first_id_of($2) AND o.recipient_sealed <> ''
           AND o.status NOT IN ('queued', 'sending')

@@ -2,6 +2,7 @@
 
 use crate::Upload;
 use crate::error::from_sdk;
+use crate::upload::abort;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -102,8 +103,39 @@ impl Bucket {
         Ok(signed.uri().to_owned())
     }
 
-    /// Deletes every object whose key begins so; returns how many there were.
+    /// Deletes everything whose key begins so: uploads that were not finished, then every object. Returns
+    /// how many there were of both.
+    ///
+    /// Unfinished uploads first: one that is finished meanwhile is an object by then.
     pub async fn delete_all(&self, prefix: &str) -> Result<usize> {
+        Ok(self.abort_all(prefix).await? + self.delete_objects(prefix).await?)
+    }
+
+    async fn abort_all(&self, prefix: &str) -> Result<usize> {
+        let (mut aborted, mut after) = (0, (None, None));
+        loop {
+            let listed = self.client.list_multipart_uploads().bucket(&self.name);
+            let listed = listed
+                .prefix(prefix)
+                .set_key_marker(after.0)
+                .set_upload_id_marker(after.1)
+                .send()
+                .await
+                .map_err(|error| from_sdk("s3.ListMultipartUploads", &error))?;
+            for upload in listed.uploads() {
+                if let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) {
+                    abort(&self.client, &self.name, key, id).await?;
+                    aborted += 1;
+                }
+            }
+            if listed.is_truncated() != Some(true) {
+                return Ok(aborted);
+            }
+            after = (listed.next_key_marker, listed.next_upload_id_marker);
+        }
+    }
+
+    async fn delete_objects(&self, prefix: &str) -> Result<usize> {
         let mut deleted = 0;
         loop {
             // What is deleted is no longer listed, so the first page is always the next one.

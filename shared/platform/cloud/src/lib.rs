@@ -23,7 +23,7 @@ pub use connect::Cloud;
 pub use edge_account::{EdgeAccount, EdgeSecret, Provider};
 pub use lock_out::{Attempt, LockOut, LockOuts};
 pub use queue::{MAX_MESSAGE_BYTES, Outgoing, Queue, Unsent};
-pub use rate::{Decision, LINKS, RateLimit, RateLimiter, too_many};
+pub use rate::{Decision, LINKS, MAILBOX, RateLimit, RateLimiter, too_many};
 pub use state::Key;
 pub use tickets::Tickets;
 pub use upload::Upload;

@@ -110,6 +110,24 @@ impl LockOuts {
         Err(Error::unavailable("a lock-out counter changes too often"))
     }
 
+    /// How many tries of a key count now, and for how long they still do. Takes none.
+    pub async fn tries(&self, rule: &LockOut, key: &Key) -> Result<(u32, Duration)> {
+        let request = self.table.client.get_item().table_name(&self.table.name);
+        let found = request
+            .key("pk", pk(rule, key))
+            .key("sk", text("tries"))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| from_sdk("dynamodb.GetItem", &error))?;
+        let now = self.clock.now().as_millisecond();
+        let count = found.item().and_then(Count::of).filter(|count| count.until > now);
+        Ok(count.map_or((0, Duration::ZERO), |count| {
+            let left = u64::try_from(count.until - now).unwrap_or(0);
+            (count.tries, Duration::from_millis(left))
+        }))
+    }
+
     /// Forgets the tries of a key, because the last of them was right.
     pub async fn clear(&self, rule: &LockOut, key: &Key) -> Result<()> {
         let request = self.table.client.delete_item().table_name(&self.table.name);

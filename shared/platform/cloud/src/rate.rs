@@ -24,6 +24,15 @@ pub const LINKS: RateLimit = RateLimit {
     per: Duration::from_mins(10),
 };
 
+/// Messages to one mailbox that its owner did not ask for: a stranger did, or a colleague. Whichever
+/// function sends them, a mailbox has one budget for all, keyed by [`Key::personal`] of the normalised
+/// address.
+pub const MAILBOX: RateLimit = RateLimit {
+    name: "mail-to",
+    capacity: 5,
+    per: Duration::from_hours(1),
+};
+
 /// What came of one request, as the `RateLimit-*` headers tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -69,6 +78,13 @@ impl RateLimiter {
     /// An error (unavailable, when `DynamoDB` is away or throttles) is no decision: the route says
     /// whether it goes on without one.
     pub async fn take(&self, limit: &RateLimit, key: &Key) -> Result<Decision> {
+        let (_, decision) = self.take_up_to(limit, key, 1).await?;
+        Ok(decision)
+    }
+
+    /// As [`RateLimiter::take`], several at once in one call: how many of them are allowed, and what to
+    /// say of the last.
+    pub async fn take_up_to(&self, limit: &RateLimit, key: &Key, wanted: u32) -> Result<(u32, Decision)> {
         let now = u128::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
         let per = limit.per.as_millis().max(1);
         let window = now / per;
@@ -80,8 +96,8 @@ impl RateLimiter {
             .table_name(&self.table.name)
             .key("pk", text(format!("rate#{}#{key}", limit.name)))
             .key("sk", text(window.to_string()))
-            .update_expression("ADD taken :one SET expires_at = :expires_at")
-            .expression_attribute_values(":one", number(1))
+            .update_expression("ADD taken :wanted SET expires_at = :expires_at")
+            .expression_attribute_values(":wanted", number(wanted))
             .expression_attribute_values(":expires_at", number(ends / 1000 + 60))
             .return_values(ReturnValue::UpdatedNew)
             .send()
@@ -90,11 +106,13 @@ impl RateLimiter {
         let taken = answer.attributes().and_then(|item| number_of(item, "taken"));
         let taken = taken.and_then(|taken| u32::try_from(taken).ok());
         let taken = taken.ok_or_else(|| Error::internal("a rate counter is not a number"))?;
-        Ok(Decision {
+        let left_before = limit.capacity.saturating_sub(taken.saturating_sub(wanted));
+        let decision = Decision {
             allowed: taken <= limit.capacity,
             limit: limit.capacity,
             remaining: limit.capacity.saturating_sub(taken),
             reset_after: Duration::from_millis(u64::try_from(ends - now).unwrap_or(u64::MAX)),
-        })
+        };
+        Ok((wanted.min(left_before), decision))
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::error::from_sdk;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption};
 use kernel::{Error, Result};
@@ -10,7 +12,7 @@ use kernel::{Error, Result};
 const PART_BYTES: usize = 5 * 1024 * 1024;
 
 /// An object being written. Nobody sees it before [`Upload::finish`]; what is dropped unfinished is
-/// removed by the bucket's lifecycle.
+/// removed by [`crate::Bucket::delete_all`] or, after a day, by the bucket's lifecycle.
 pub struct Upload {
     client: Client,
     bucket: String,
@@ -72,17 +74,15 @@ impl Upload {
             .await;
         completed
             .map(drop)
-            .map_err(|error| from_sdk("s3.CompleteMultipartUpload", &error))
+            .map_err(|error| dropped("s3.CompleteMultipartUpload", &error))
     }
 
     /// Drops what was sent.
     pub async fn abort(self) -> Result<()> {
-        let Some(id) = self.id else { return Ok(()) };
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket);
-        let aborted = request.key(&self.key).upload_id(id).send().await;
-        aborted
-            .map(drop)
-            .map_err(|error| from_sdk("s3.AbortMultipartUpload", &error))
+        match self.id {
+            Some(id) => abort(&self.client, &self.bucket, &self.key, &id).await,
+            None => Ok(()),
+        }
     }
 
     async fn send(&mut self, part: Vec<u8>) -> Result<()> {
@@ -94,7 +94,7 @@ impl Upload {
         let request = self.client.upload_part().bucket(&self.bucket).key(&self.key);
         let request = request.upload_id(&id).part_number(number);
         let sent = request.body(ByteStream::from(part)).send().await;
-        let sent = sent.map_err(|error| from_sdk("s3.UploadPart", &error))?;
+        let sent = sent.map_err(|error| dropped("s3.UploadPart", &error))?;
         let completed = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
         self.parts.push(completed.build());
         Ok(())
@@ -114,4 +114,22 @@ impl Upload {
         self.id = Some(id.clone());
         Ok(id)
     }
+}
+
+/// Drops an upload that was not finished; one that is not there is dropped already.
+pub(crate) async fn abort(client: &Client, bucket: &str, key: &str, id: &str) -> Result<()> {
+    let request = client.abort_multipart_upload().bucket(bucket).key(key);
+    match request.upload_id(id).send().await {
+        Ok(_) => Ok(()),
+        Err(SdkError::ServiceError(service)) if service.err().is_no_such_upload() => Ok(()),
+        Err(error) => Err(from_sdk("s3.AbortMultipartUpload", &error)),
+    }
+}
+
+/// An erasure of the company may have dropped the upload meanwhile: what was written so far is to be gone.
+fn dropped<E: ProvideErrorMetadata>(operation: &str, error: &SdkError<E, HttpResponse>) -> Error {
+    if error.code() == Some("NoSuchUpload") {
+        return Error::unavailable(format!("{operation}: the upload was dropped meanwhile"));
+    }
+    from_sdk(operation, error)
 }

@@ -2,13 +2,15 @@
 //! before it is over.
 
 use crate::{Db, Tx};
-use kernel::{Actor, Caller, Error, Result, TenantId};
+use kernel::{Actor, Caller, Error, Idempotency, Result, Sealer, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 pub(crate) const STORE: &str =
     "UPDATE idempotency_keys SET answer_sealed = $4 WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
 const ANSWER: &str = "SELECT answer_sealed FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3 AND answer_sealed IS NOT NULL";
+
+const RELEASE: &str = "DELETE FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2 AND key = $3";
 
 const PAGE: i64 = 500;
 
@@ -21,17 +23,27 @@ const STORED: &str = "SELECT user_id, key, answer_sealed FROM idempotency_keys
 const FORGET: &str = "UPDATE idempotency_keys SET answer_sealed = NULL, fingerprint = ''
     WHERE tenant_id = $1 AND (user_id, key) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))";
 
-/// Whose idempotency key it is: the user's or the API key's.
+/// Whose idempotency key it is: the user's, the API key's, or nobody's of the company, which is who runs
+/// the system.
 pub(crate) fn asker(caller: &Caller) -> Option<Uuid> {
     match caller.actor() {
         Actor::User { user_id, .. } => Some(*user_id),
         Actor::ApiKey { key_id, .. } => Some(*key_id),
-        Actor::Requester { .. } | Actor::System { .. } => None,
+        Actor::System { .. } => Some(Uuid::nil()),
+        Actor::Requester { .. } => None,
     }
 }
 
 fn context(tenant: TenantId) -> String {
     format!("{tenant}/idempotency_keys.answer")
+}
+
+/// The fingerprint of a request as it is kept: keyed, because the body may hold a password or a phone number,
+/// which a plain hash lets anybody guess who reads the table.
+pub(crate) fn kept_fingerprint(sealer: &Sealer, caller: &Caller, asked: &Idempotency) -> Vec<u8> {
+    let context = format!("{}/idempotency_keys.fingerprint", caller.tenant());
+    let plain = asked.fingerprint.map(|byte| format!("{byte:02x}")).concat();
+    sealer.lookup_hash(&context, &plain)
 }
 
 /// An answer as it is kept.
@@ -64,6 +76,20 @@ pub(crate) async fn replay<T: DeserializeOwned>(db: &Db, caller: &Caller) -> Res
 }
 
 impl Tx {
+    /// Frees the key of the request, in a transaction that is committed though its outcome is an error to who
+    /// asked: no answer is kept, and a repetition is carried out.
+    ///
+    /// # Errors
+    /// As [`Tx::query`].
+    pub async fn release_key(&self) -> Result<()> {
+        let caller = self.caller();
+        let Some(idempotency) = caller.idempotency() else {
+            return Ok(());
+        };
+        let params: crate::Params<'_> = &[&self.tenant().0, &asker(caller), &idempotency.key];
+        self.execute(RELEASE, params).await.map(drop)
+    }
+
     /// Forgets the stored answers of this tenant that hold any of these texts; returns how many.
     /// They are sealed, so each is opened: a day's worth, page by page.
     ///

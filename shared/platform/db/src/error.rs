@@ -38,9 +38,10 @@ pub fn from_postgres(error: tokio_postgres::Error) -> Error {
     }
 }
 
-/// What our own functions and triggers refuse, by the codes that the migrations give it.
-fn raised_by_us(said: &DbError) -> Option<Error> {
-    Some(match said.code().code() {
+/// What `app.enter` refuses, by the code that it raises and that `app.refusal` foretells.
+#[must_use]
+pub fn refused(code: &str) -> Option<Error> {
+    Some(match code {
         "M3401" => Error::unauthenticated(),
         "M3402" => Error::new(
             Code::Forbidden,
@@ -65,6 +66,18 @@ fn raised_by_us(said: &DbError) -> Option<Error> {
             "Your company's subscription is past due; until it is settled only administration and exports work.",
         )
         .with_details(json!({ "reason": "past_due" })),
+        _ => return None,
+    })
+}
+
+/// What our own functions and triggers refuse, by the codes that the migrations give it.
+fn raised_by_us(said: &DbError) -> Option<Error> {
+    let code = said.code().code();
+    refused(code).or_else(|| raised_elsewhere(code, said.detail()))
+}
+
+fn raised_elsewhere(code: &str, detail: Option<&str>) -> Option<Error> {
+    Some(match code {
         "M3409" => Error::new(
             Code::Conflict,
             "A company keeps at least one active super admin; make another one first.",
@@ -76,12 +89,12 @@ fn raised_by_us(said: &DbError) -> Option<Error> {
             Code::Conflict,
             "Approvals wait for it, or will: name another approver in the policies and have the requests decided first.",
         )
-        .with_details(our_details(said.detail())),
+        .with_details(our_details(detail)),
         "M3L01" => Error::new(
             Code::LimitReached,
             "Your plan's limit is reached; remove something, or have the limit raised.",
         )
-        .with_details(our_details(said.detail())),
+        .with_details(our_details(detail)),
         "M3I02" => Error::new(
             Code::Conflict,
             "A request with this Idempotency-Key is being answered; try again in a moment.",

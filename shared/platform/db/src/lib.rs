@@ -19,7 +19,7 @@ mod tx;
 mod used_keys;
 
 pub use connect::Db;
-pub use error::from_postgres;
+pub use error::{from_postgres, refused};
 pub use list::Sql;
 pub use tokio_postgres::{Row, types::ToSql};
 pub use tx::Tx;

@@ -44,7 +44,7 @@ pub struct Origin {
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     pub key: String,
-    /// SHA-256 over method, path and body.
+    /// SHA-256 over method, path and body. The body may hold a password, so it is stored keyed only.
     pub fingerprint: [u8; 32],
     replayed: Arc<AtomicBool>,
 }

@@ -24,8 +24,23 @@ pub enum Either<A, B> {
     Done(A),
     Waits(B),
 }
-/// 200 with one record and its `ETag`.
+/// 200 with one record and its `ETag`, which covers all of it.
 pub struct Record<T>(pub T);
+/// 200 with one record whose `ETag` says apart what a change replaces, and the rest, as counters and
+/// times that move by themselves: `If-Match` asks for the first only, so that who saves a form meets no
+/// 412 because of the rest; `If-None-Match` asks for both.
+pub struct Tagged<T> {
+    record: T,
+    tag: String,
+}
+
+impl<T: Serialize> Tagged<T> {
+    /// `part` of the record is what [`IfMatch::check`] is given when it is changed.
+    pub fn new<P: Serialize>(record: T, part: impl FnOnce(&T) -> P) -> Self {
+        let tag = format!("\"{}.{}\"", hash(&part(&record)), hash(&record));
+        Self { record, tag }
+    }
+}
 
 /// 200 with text that is not JSON: its media type, the text.
 pub struct Text(pub &'static str, pub String);
@@ -33,9 +48,18 @@ pub struct Text(pub &'static str, pub String);
 /// The entity tag of a record: a hash of what the client sees of it.
 #[must_use]
 pub fn etag<T: Serialize>(record: &T) -> String {
+    format!("\"{}\"", hash(record))
+}
+
+fn hash<T: Serialize>(record: &T) -> String {
     let json = serde_json::to_vec(record).unwrap_or_default();
     let hash = digest::digest(&digest::SHA256, &json);
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..15]))
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..15])
+}
+
+/// Of a tag what `If-Match` asks for: all of it, or of a [`Tagged`] one what a change replaces.
+fn replaced(tag: &str) -> Option<&str> {
+    tag.strip_prefix('"')?.strip_suffix('"')?.split('.').next()
 }
 
 impl<T: Serialize> IntoResponse for Created<T> {
@@ -86,9 +110,18 @@ impl OperationOutput for Text {
 
 impl<T: Serialize> IntoResponse for Record<T> {
     fn into_response(self) -> Response {
-        let tag = HeaderValue::from_str(&etag(&self.0));
-        let mut response = Json(self.0).into_response();
-        if let Ok(tag) = tag {
+        Tagged {
+            tag: etag(&self.0),
+            record: self.0,
+        }
+        .into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.record).into_response();
+        if let Ok(tag) = HeaderValue::from_str(&self.tag) {
             response.headers_mut().insert(header::ETAG, tag);
         }
         response
@@ -99,18 +132,22 @@ impl<T: Serialize> IntoResponse for Record<T> {
 pub struct IfMatch(Option<String>);
 
 impl IfMatch {
+    /// `current` is the record, or of a [`Tagged`] one the part that a change replaces.
+    ///
     /// # Errors
-    /// 412 `STALE` when the record is no longer the one that the client saw.
+    /// 412 `STALE` when it is no longer what the client saw.
     pub fn check<T: Serialize>(&self, current: &T) -> kernel::Result<()> {
-        match &self.0 {
-            Some(tags) if tags != "*" && !tags.split(',').any(|tag| tag.trim() == etag(current)) => {
-                Err(Error::new(
-                    Code::Stale,
-                    "The record was changed by someone else; read it again and repeat.",
-                ))
-            }
-            _ => Ok(()),
+        let Some(tags) = self.0.as_deref().filter(|tags| *tags != "*") else {
+            return Ok(());
+        };
+        let current = hash(current);
+        if tags.split(',').any(|tag| replaced(tag.trim()) == Some(&current)) {
+            return Ok(());
         }
+        Err(Error::new(
+            Code::Stale,
+            "The record was changed by someone else; read it again and repeat.",
+        ))
     }
 }
 
@@ -165,6 +202,7 @@ macro_rules! documented_as_json {
 documented_as_json!(Created, 201);
 documented_as_json!(Accepted, 202);
 documented_as_json!(Record, 200);
+documented_as_json!(Tagged, 200);
 documented_as_json!(Json, 200);
 
 impl<A: IntoResponse, B: IntoResponse> IntoResponse for Either<A, B> {

@@ -13,7 +13,7 @@ mod quota;
 mod routes;
 mod serve;
 
-pub use answer::{Accepted, Created, Either, IfMatch, NoContent, Record, Text, etag};
+pub use answer::{Accepted, Created, Either, IfMatch, NoContent, Record, Tagged, Text, etag};
 pub use auth::{Auth, Claims, TokenVerifier};
 pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
 #[cfg(feature = "describe")]

@@ -237,8 +237,8 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::from(Error::internal("a handler panicked")).into_response()
 }
 
-/// A POST with an `Idempotency-Key`: what it asks is remembered as a hash, to tell a repetition
-/// from another request with the same key.
+/// A POST with an `Idempotency-Key`: what it asks is remembered as a hash, which the database gets keyed,
+/// to tell a repetition from another request with the same key.
 async fn claim_key(request: Request) -> kernel::Result<(Request, Option<Idempotency>)> {
     let key = request
         .headers()

@@ -151,3 +151,97 @@ fn everything_wrong_is_named() {
         assert_eq!(parse(&bad).unwrap_err(), [at], "{bad}");
     }
 }
+
+#[test]
+fn a_fact_is_compared_only_with_what_it_can_be() {
+    let known: FactTypes = &[
+        ("urgent", FactType::Bool),
+        ("amount", FactType::Number),
+        ("note", FactType::Text),
+        ("stage", FactType::Code(&["won", "lost"])),
+        ("owner", FactType::Id),
+    ];
+    let check = |tree: &Value| {
+        let mut validator = Validator::default();
+        let parsed = parse(tree).unwrap();
+        parsed.check_facts(known, "conditions", &mut validator);
+        validator
+            .finish()
+            .map_err(|error| error.details().unwrap()["fields"].clone())
+    };
+    let id = Uuid::nil();
+    for (field, value) in [
+        ("urgent", json!(false)),
+        ("amount", json!(1)),
+        ("amount", json!("1.5")),
+        ("note", json!("1")),
+        ("stage", json!("lost")),
+        ("owner", json!(id)),
+    ] {
+        for op in ["eq", "ne"] {
+            check(&compare(field, op, value.clone())).unwrap();
+        }
+        check(&compare(field, "in", json!([value]))).unwrap();
+    }
+    for op in ["gt", "gte", "lt", "lte"] {
+        check(&compare("amount", op, json!(1))).unwrap();
+        for field in ["urgent", "note", "stage", "owner"] {
+            let refused = check(&json!({ "not": compare(field, op, json!(1)) })).unwrap_err();
+            assert_eq!(refused[0]["path"], "conditions.not.op", "{field} {op}");
+        }
+    }
+    for (field, value) in [
+        ("urgent", json!("true")),
+        ("amount", json!(true)),
+        ("amount", json!("lots")),
+        ("note", json!(1)),
+        ("stage", json!("wno")),
+        ("stage", json!(1)),
+        ("owner", json!("somebody")),
+        ("owner", json!(1)),
+    ] {
+        let refused = check(&compare(field, "eq", value.clone())).unwrap_err();
+        assert_eq!(refused[0]["path"], "conditions.value", "{field} {value}");
+        let refused = check(&json!({ "any": [compare(field, "in", json!([value]))] })).unwrap_err();
+        assert_eq!(
+            refused[0]["path"], "conditions.any[0].value[0]",
+            "{field} {value}"
+        );
+    }
+    let refused = check(&compare("stage", "eq", json!("wno"))).unwrap_err();
+    assert_eq!(refused[0]["message"], "stage is one of won, lost.");
+}
+
+#[test]
+fn an_id_is_the_same_however_it_is_written() {
+    let facts = Facts::default().with("owner", Some(Uuid::max()));
+    for written in [
+        Uuid::max().to_string(),
+        Uuid::max().simple().to_string().to_uppercase(),
+    ] {
+        assert!(
+            parse(&compare("owner", "eq", json!(written)))
+                .unwrap()
+                .holds(&facts)
+        );
+    }
+    assert!(
+        !parse(&compare("owner", "in", json!([Uuid::nil()])))
+            .unwrap()
+            .holds(&facts)
+    );
+    assert_eq!(facts.user("owner"), Some(Uuid::max()));
+    assert_eq!(facts.to_json(), json!({ "owner": Uuid::max() }));
+}
+
+#[test]
+fn a_fact_is_given_as_what_it_is_declared() {
+    let declared: FactTypes = &[("stage", FactType::Code(&["won"])), ("amount", FactType::Number)];
+    let given = Facts::default()
+        .with("stage", Some("won"))
+        .with("amount", Some(1_i64));
+    assert_eq!(given.undeclared(declared), None);
+    assert_eq!(given.undeclared(&declared[..1]), Some("amount"));
+    let wrong = Facts::default().with("amount", Some("1"));
+    assert_eq!(wrong.undeclared(declared), Some("amount"));
+}

@@ -3,6 +3,7 @@
 use super::Policy;
 use crate::command::{self, ACTIONS};
 use crate::condition::Condition;
+use crate::facts::FactTypes;
 use crate::step::{self, CreateStep, Step};
 use jiff::Timestamp;
 use kernel::{Patch, Result, Validator};
@@ -143,7 +144,7 @@ impl UpdatePolicy {
             );
             if self.steps.is_none() {
                 for (at, kept) in changed.steps.iter().enumerate() {
-                    step::check_threshold(kept, facts, &format!("steps[{at}]"), &mut validator);
+                    step::check_facts(kept, facts, &format!("steps[{at}]"), &mut validator);
                 }
             }
         }
@@ -155,8 +156,8 @@ fn yes() -> bool {
     true
 }
 
-/// A policy for an action that does not exist, or that asks for a fact which its action does not have,
-/// would gate nothing, and nobody would notice.
+/// A policy for an action that does not exist, or that asks for a fact which its action does not have or
+/// which is never of that kind, would gate nothing, and nobody would notice.
 fn check_action(
     action_code: &str,
     object_type: &str,
@@ -181,6 +182,6 @@ fn check_action(
 }
 
 /// The facts of an action; nothing when there is no such action, which is said elsewhere.
-fn facts_of(action_code: &str) -> Option<&'static [&'static str]> {
+fn facts_of(action_code: &str) -> Option<FactTypes> {
     command::action(action_code).map(|action| action.facts)
 }

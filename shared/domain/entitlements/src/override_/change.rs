@@ -1,8 +1,12 @@
 //! What a change of overrides amounts to.
 
-use super::{MAX_LIMIT, Overrides, SetOverride, changed};
+use super::{MAX_LIMIT, Overrides, Scope, SetOverride, changed};
+use crate::effective::{self, Effective};
+use db::Tx;
+use kernel::Result;
 
-/// What setting overrides would change, for those who have to approve it.
+/// What setting overrides would change, for those who have to approve it. What is removed counts by what
+/// stands behind it: the company's, or the plan's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// How many overrides are set, changed or removed.
@@ -18,21 +22,30 @@ pub struct Change {
 }
 
 /// What replacing the overrides of a scope by these would change there.
-#[must_use]
-pub fn change(current: &Overrides, wanted: &[SetOverride]) -> Change {
+///
+/// # Errors
+/// As the database fails.
+pub async fn change(tx: &Tx, scope: Scope, current: &Overrides, wanted: &[SetOverride]) -> Result<Change> {
     let codes = changed(&current.overrides, wanted);
     let find = |code: &str| wanted.iter().find(|new| new.code == code);
-    let set: Vec<&SetOverride> = codes.iter().filter_map(|code| find(code)).collect();
-    let (features, limits) = (&current.effective.features, &current.effective.limits);
-    let is_on = |code: &str| features.iter().any(|state| state.code == code && state.enabled);
-    let was = |code: &str| {
-        let state = limits.iter().find(|state| state.code == code);
-        state.map_or(0, |state| state.limit_value.unwrap_or(MAX_LIMIT))
-    };
-    let to = |new: &SetOverride| new.limit_value.unwrap_or(MAX_LIMIT);
-    let raised = set
+    let removed: Vec<&str> = codes
         .iter()
-        .filter(|new| new.enabled.is_none() && to(new) > was(&new.code));
+        .copied()
+        .filter(|code| find(code).is_none())
+        .collect();
+    let behind = effective::behind(tx, scope.whom(), &removed, scope.name()).await?;
+    let turned_on = |code: &str| {
+        let on = find(code).map_or_else(|| is_on(&behind, code), |new| new.enabled == Some(true));
+        on && !is_on(&current.effective, code)
+    };
+    let raised_to = |code: &str| {
+        let to = match find(code) {
+            Some(new) if new.enabled.is_some() => None,
+            Some(new) => Some(new.limit_value.unwrap_or(MAX_LIMIT)),
+            None => limit(&behind, code),
+        };
+        to.filter(|to| *to > limit(&current.effective, code).unwrap_or(0))
+    };
     let values = codes.iter().map(|code| match find(code) {
         None => format!("{code}=plan"),
         Some(SetOverride {
@@ -44,14 +57,22 @@ pub fn change(current: &Overrides, wanted: &[SetOverride]) -> Change {
         }) => format!("{code}={limit}"),
         Some(_) => format!("{code}=unlimited"),
     });
-    Change {
+    Ok(Change {
         codes: codes.len(),
-        removed: codes.len() - set.len(),
-        features_on: set
-            .iter()
-            .filter(|new| new.enabled == Some(true) && !is_on(&new.code))
-            .count(),
-        highest_limit: raised.map(|new| to(new)).max(),
+        removed: removed.len(),
+        features_on: codes.iter().filter(|code| turned_on(code)).count(),
+        highest_limit: codes.iter().filter_map(|code| raised_to(code)).max(),
         values: values.collect::<Vec<_>>().join(", "),
-    }
+    })
+}
+
+fn is_on(effective: &Effective, code: &str) -> bool {
+    let mut features = effective.features.iter();
+    features.any(|state| state.code == code && state.enabled)
+}
+
+/// Unlimited is [`MAX_LIMIT`]; nothing for a feature.
+fn limit(effective: &Effective, code: &str) -> Option<i64> {
+    let state = effective.limits.iter().find(|state| state.code == code)?;
+    Some(state.limit_value.unwrap_or(MAX_LIMIT))
 }

@@ -241,7 +241,7 @@ async fn resting_never_takes_a_seat() {
     assert_eq!(seats(&company).await.used, 3);
 }
 
-/// Time alone frees nothing; the sweep does, and only of those whose invitation is over.
+/// Time alone frees it for whoever wants one; the sweep says so, and only of those whose invitation is over.
 #[tokio::test]
 async fn an_invitation_takes_a_seat_while_it_can_be_accepted() {
     let company = Company::on_trial().await;
@@ -252,17 +252,19 @@ async fn an_invitation_takes_a_seat_while_it_can_be_accepted() {
     }
     let over = "UPDATE invites SET expires_at = now() WHERE tenant_id = $1 AND user_id = $2";
     company.run(over, &[&company.tenant.0, &late]).await;
-    assert_eq!(seats(&company).await.used, 3);
+    let now = seats(&company).await;
+    assert_eq!((now.used, now.pending_invites, now.without_seat), (2, 1, 1));
+    assert_eq!(company.used(Limit::UsersMax).await, 2, "the meter agrees");
     let sweep = async || {
-        let released = company.test.db.write(&company.caller, async |tx| {
-            seat::release_expired(&tx, &[late, waiting]).await
-        });
+        let released = company
+            .test
+            .db
+            .write(&company.caller, async |tx| seat::release_expired(&tx).await);
         released.await.unwrap()
     };
     assert_eq!(sweep().await, 1);
     assert_eq!(sweep().await, 0);
-    let now = seats(&company).await;
-    assert_eq!((now.used, now.pending_invites, now.without_seat), (2, 1, 1));
+    assert_eq!(seats(&company).await, now, "it was so before");
     assert_eq!(company.used(Limit::UsersMax).await, 2, "the meter agrees");
     assert_eq!(company.told("user.inviteExpired").await.0.len(), 1);
 
@@ -279,4 +281,35 @@ async fn an_invitation_takes_a_seat_while_it_can_be_accepted() {
     let revoke = "UPDATE invites SET revoked_at = now() WHERE tenant_id = $1 AND user_id = $2";
     company.run(revoke, &[&company.tenant.0, &waiting]).await;
     assert_eq!(seats(&company).await.used, 2, "nor does one that was taken back");
+}
+
+/// Whoever comes first frees it, a newcomer or the sweep, and it is said once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_parallel_users_as_many_are_made_as_invitations_ran_out() {
+    for _ in 0..5 {
+        let company = Company::on_trial().await;
+        company.user("staff").await;
+        for _ in 0..2 {
+            let late = company.try_user(testkit::unique(), "staff", "invited");
+            late.await.unwrap();
+        }
+        let over = "UPDATE invites SET expires_at = now() WHERE tenant_id = $1";
+        company.run(over, &[&company.tenant.0]).await;
+        let attempts = join_all((0..6).map(|_| company.try_user(testkit::unique(), "staff", "active")));
+        let sweep = async || {
+            let released = company
+                .test
+                .db
+                .write(&company.caller, async |tx| seat::release_expired(&tx).await);
+            released.await.unwrap()
+        };
+        let (outcomes, ..) = futures::join!(attempts, sweep(), sweep());
+        let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        assert_eq!(refused.len(), 4);
+        assert!(refused.iter().all(|error| error.code() == Code::LimitReached));
+        assert_eq!(company.told("user.inviteExpired").await.0.len(), 2);
+        let now = seats(&company).await;
+        assert_eq!((now.used, now.without_seat), (3, 2));
+        assert_eq!(company.used(Limit::UsersMax).await, 3, "the meter agrees");
+    }
 }

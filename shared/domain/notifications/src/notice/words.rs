@@ -13,6 +13,8 @@ use minijinja::{AutoEscape, Environment, State, UndefinedBehavior, context};
 const LAYOUT: &str = include_str!("../../templates/layout.html");
 /// Of what somebody typed, in characters.
 const MAX_VALUE: usize = 160;
+/// Of a company's name in a text to a phone.
+const MAX_NAME: usize = 40;
 const MAX_SUBJECT: usize = 200;
 const MAX_URL_BYTES: usize = 2048;
 
@@ -65,8 +67,9 @@ templates! {
     "verify_email" "reset_password" "password_changed" "invite" "invite_sent" "invites_sent" "invite_accepted"
     "otp" "code_sent"
     "account_suspended" "account_reactivated" "account_deactivated" "seat_limit_reached" "locked_out"
-    "second_factor_on" "second_factor_off" "second_factors_reset" "phone_changed"
+    "second_factor_on" "second_factor_off" "second_factors_reset" "identity_linked" "phone_changed"
     "approval_requested" "approval_reminder" "approval_escalated" "approval_decided" "approval_failed"
+    "approval_withdrawn"
 }
 
 /// A notice in words.
@@ -183,16 +186,25 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
             context! { name => typed(name) }
         }
         Notice::InvitesSent { count } => context! { count => *count },
-        Notice::Otp { minutes, .. } => context! { code, minutes => *minutes },
+        Notice::Otp {
+            minutes,
+            tenant_name,
+            purpose,
+            ..
+        } => {
+            context! { code, minutes => *minutes, purpose => purpose.as_str(), tenant_name => unlinked(tenant_name) }
+        }
         Notice::CodeSent { channel } => context! { channel => channel.as_str() },
         Notice::SecondFactorOn { method } | Notice::SecondFactorOff { method } => {
             context! { method => *method }
         }
+        Notice::IdentityLinked { provider } => context! { provider => provider.as_str() },
         Notice::PhoneChanged { phone_masked } => context! { phone => typed(phone_masked) },
         Notice::SeatLimitReached { limit } => context! { limit => *limit },
         Notice::ApprovalRequested { title, .. }
         | Notice::ApprovalReminder { title, .. }
-        | Notice::ApprovalEscalated { title, .. } => context! { url, title => typed(title) },
+        | Notice::ApprovalEscalated { title, .. }
+        | Notice::ApprovalWithdrawn { title, .. } => context! { url, title => typed(title) },
         Notice::ApprovalDecided { title, decision, .. } => {
             context! { url, title => typed(title), decision => typed(decision) }
         }
@@ -221,6 +233,20 @@ fn line(text: &str) -> String {
         })
         .collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The name of a company in a text to a phone, which may be anybody's whose number was typed: short, and
+/// nothing in it that a phone makes a link of.
+fn unlinked(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| match c {
+            '&' | '-' | '\'' => c,
+            c if c.is_alphanumeric() => c,
+            _ => ' ',
+        })
+        .collect();
+    cut(&line(&plain), MAX_NAME)
 }
 
 fn cut(text: &str, chars: usize) -> String {

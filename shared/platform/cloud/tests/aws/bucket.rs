@@ -81,6 +81,48 @@ async fn an_upload_is_seen_whole_or_not_at_all() {
     assert_eq!(bucket.get("webhooks/kept", 10).await.unwrap(), [1]);
 }
 
+/// What an export that died, or that is still being written, has sent so far holds people's data too.
+#[tokio::test]
+async fn unfinished_uploads_are_deleted_with_the_objects() {
+    let name = unique("unfinished");
+    s3().create_bucket().bucket(&name).send().await.unwrap();
+    let bucket = cloud().bucket(&name);
+    let piece = vec![b'x'; 5 * 1024 * 1024];
+    let begin = async |key: &str| {
+        let mut upload = bucket.upload(key.to_owned(), "text/csv");
+        upload.write(&piece).await.unwrap();
+        upload
+    };
+    let open = async || -> Vec<String> {
+        let listed = s3().list_multipart_uploads().bucket(&name).send().await.unwrap();
+        let keys = listed
+            .uploads()
+            .iter()
+            .map(|upload| upload.key().unwrap().to_owned());
+        keys.collect()
+    };
+    drop(begin("exports/a/died").await);
+    let (writing, finishing) = (
+        begin("exports/a/writing").await,
+        begin("exports/a/finishing").await,
+    );
+    let (theirs, aborting) = (begin("exports/b/theirs").await, begin("exports/a/aborting").await);
+    bucket.put("exports/a/done", "text/csv", vec![1]).await.unwrap();
+    assert_eq!(open().await.len(), 5);
+
+    assert_eq!(bucket.delete_all("exports/a/").await.unwrap(), 5);
+    assert_eq!(open().await, ["exports/b/theirs"]);
+    assert_eq!(bucket.delete_all("exports/a/").await.unwrap(), 0);
+    // Whoever was writing has to begin anew, which is nobody's mistake; nothing comes back.
+    let mut writing = writing;
+    for outcome in [writing.write(&piece).await, finishing.finish().await] {
+        assert_eq!(outcome.unwrap_err().code(), Code::Unavailable);
+    }
+    aborting.abort().await.unwrap();
+    theirs.finish().await.unwrap();
+    assert_eq!(bucket.delete_all("exports/").await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_link_names_one_object_and_its_time() {
     let name = unique("links");

@@ -148,3 +148,21 @@ async fn a_try_that_is_taken_back_leaves_the_others_counted() {
         Attempt::Allowed { left: 4 }
     );
 }
+
+#[tokio::test]
+async fn tries_are_seen_without_one_being_taken_and_for_as_long_as_they_count() {
+    let clock = clock();
+    let lock_outs = cloud().lock_outs(&table().await, clock.clone());
+    let key = Key::id("one");
+    assert_eq!(lock_outs.tries(&RULE, &key).await.unwrap(), (0, Duration::ZERO));
+    for _ in 0..2 {
+        lock_outs.begin(&RULE, &key).await.unwrap();
+    }
+    clock.advance(SignedDuration::from_mins(4));
+    for _ in 0..2 {
+        let seen = lock_outs.tries(&RULE, &key).await.unwrap();
+        assert_eq!(seen, (2, Duration::from_mins(6)));
+    }
+    clock.advance(SignedDuration::from_mins(6));
+    assert_eq!(lock_outs.tries(&RULE, &key).await.unwrap(), (0, Duration::ZERO));
+}

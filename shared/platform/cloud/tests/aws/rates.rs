@@ -63,3 +63,15 @@ async fn counters_expire_and_name_nobody() {
     // the window's end, 10:01, and a minute
     assert!(items.contains("\"expires_at\": N(\"1777629720\")"), "{items}");
 }
+
+#[tokio::test]
+async fn several_at_once_get_what_is_left_and_not_more() {
+    let limiter = cloud().rate_limiter(&table().await, clock());
+    let (limit, key) = (RateLimit { capacity: 5, ..LIMIT }, Key::id("one"));
+    let mut allowed = Vec::new();
+    for wanted in [3, 4, 1, 0] {
+        allowed.push(limiter.take_up_to(&limit, &key, wanted).await.unwrap().0);
+    }
+    assert_eq!(allowed, [3, 2, 0, 0]);
+    assert!(!limiter.take(&limit, &key).await.unwrap().allowed);
+}

@@ -3,7 +3,7 @@
 use super::ending::TOUCH_API_KEY;
 use super::{REPLAY, Tx, answer_of};
 use crate::Params;
-use crate::answers::asker;
+use crate::answers::{asker, kept_fingerprint};
 use crate::error::{from_postgres, is_replay};
 use deadpool_postgres::Object;
 use futures::future::{OptionFuture, join3, join4};
@@ -64,7 +64,8 @@ impl Tx {
             &now,
         ];
         let key = idempotency.map(|idempotency| idempotency.key.as_str());
-        let fingerprint = idempotency.map(|idempotency| idempotency.fingerprint.as_slice());
+        let fingerprint =
+            idempotency.map(|idempotency| kept_fingerprint(&self.0.sealer, caller, idempotency));
         let asker = asker(caller);
         let claim_params: [&(dyn crate::ToSql + Sync); 4] = [&asker, &key, &fingerprint, &now];
 

@@ -1,4 +1,4 @@
-use super::super::{Channel, Uuid};
+use super::super::{Channel, CodeUse, Uuid};
 use super::*;
 
 const URL: &str = "https://app.example/verify?token=m3v_abc&x=1";
@@ -26,6 +26,8 @@ fn every() -> Vec<Notice> {
         Notice::Otp {
             code: text("493027"),
             minutes: 10,
+            tenant_name: text("Nile Homes"),
+            purpose: CodeUse::VerifyPhone,
         },
         Notice::CodeSent {
             channel: Channel::Sms,
@@ -38,6 +40,9 @@ fn every() -> Vec<Notice> {
         Notice::SecondFactorOn { method: "totp" },
         Notice::SecondFactorOff { method: "sms" },
         Notice::SecondFactorsReset,
+        Notice::IdentityLinked {
+            provider: text("google"),
+        },
         Notice::PhoneChanged {
             phone_masked: text("+20********67"),
         },
@@ -61,6 +66,10 @@ fn every() -> Vec<Notice> {
         Notice::ApprovalFailed {
             title: text("Discount"),
             reason: text("The unit was sold."),
+            url: text(URL),
+        },
+        Notice::ApprovalWithdrawn {
+            title: text("Discount"),
             url: text(URL),
         },
     ]
@@ -228,8 +237,51 @@ fn arabic_counts_minutes_as_arabic_does() {
         let notice = Notice::Otp {
             code: "1".to_owned(),
             minutes,
+            tenant_name: "Nile Homes".to_owned(),
+            purpose: CodeUse::LogIn,
         };
         let words = Words::of(&notice, Language::Arabic, true).unwrap();
         assert!(words.short.contains(expected), "{}", words.short);
     }
+}
+
+#[test]
+fn a_code_says_what_it_is_for_and_at_which_company_and_links_nowhere() {
+    let otp = |purpose, tenant_name: &str| Notice::Otp {
+        code: "493027".to_owned(),
+        minutes: 5,
+        tenant_name: tenant_name.to_owned(),
+        purpose,
+    };
+    for (purpose, in_english, in_arabic) in [
+        (
+            CodeUse::VerifyPhone,
+            "verify your phone at Nile Homes",
+            "لتوثيق هاتفك لدى Nile Homes",
+        ),
+        (
+            CodeUse::LogIn,
+            "log in to Nile Homes",
+            "لتسجيل الدخول إلى حسابك لدى Nile Homes",
+        ),
+    ] {
+        let notice = otp(purpose, "Nile Homes");
+        for (language, said) in [(Language::English, in_english), (Language::Arabic, in_arabic)] {
+            let words = Words::of(&notice, language, true).unwrap();
+            assert!(
+                words.short.contains(said) && words.text().contains(said),
+                "{}",
+                words.short
+            );
+        }
+    }
+    // Anybody may give a company a name and type somebody's number.
+    let long = "You won, collect at https://evil.example/x?y=1 or mail me@evil.example within the hour";
+    let short = english(&otp(CodeUse::VerifyPhone, long)).short;
+    assert!(
+        !short.contains("evil.example") && !short.contains('/') && !short.contains('@'),
+        "{short}"
+    );
+    assert!(short.is_ascii() || short.contains('…'));
+    assert!(short.chars().count() <= 160, "{short}");
 }
