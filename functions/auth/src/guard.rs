@@ -5,10 +5,9 @@
 //! 256 random bits opens fails open: refresh (closing it would end every session within 15 minutes) and
 //! links.
 
+use crate::limits::Limits;
 use crate::proving::Offered;
-use cloud::{
-    Attempt, Cloud, Decision, Key, LINKS, LockOut, LockOuts, MAILBOX, RateLimit, RateLimiter, too_many,
-};
+use cloud::{Attempt, Cloud, Decision, Key, LockOut, LockOuts, RateLimit, RateLimiter, too_many};
 use config::Env;
 use futures::future::try_join_all;
 use kernel::{Caller, Clock, Code, Email, Error, Origin, Phone, Result, Sealer};
@@ -17,7 +16,7 @@ use telemetry::Metrics;
 use uuid::Uuid;
 use web::Quota;
 
-/// S1.6: 5 wrong passwords for one address in one company, then 10 minutes none.
+/// S1.6: 5 wrong passwords, then 10 minutes none; `guesses` says of whom.
 pub(crate) const WRONG_PASSWORDS: LockOut = LockOut::of("login");
 /// As many wrong second factors of one user, over all of the user's logins under way.
 const WRONG_SECOND_FACTORS: LockOut = LockOut::of("second-factor");
@@ -56,77 +55,6 @@ const MORE_MAILS: RateLimit = RateLimit {
 };
 /// On a developer's machine everybody has one address, and tests sign up hundreds of companies.
 const LOCAL_FACTOR: u32 = 100;
-
-/// What one address may do, and one mailbox or company bear.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub logins: RateLimit,
-    pub signups: RateLimit,
-    pub refreshes: RateLimit,
-    /// Asking for a link by mail.
-    pub mails: RateLimit,
-    /// Following one.
-    pub links: RateLimit,
-    /// Asking for a code to verify a phone.
-    pub phones: RateLimit,
-    /// Messages that strangers can have us send to one mailbox.
-    pub mailbox: RateLimit,
-    /// Codes to verify phones that one company can have us send: each costs money.
-    pub phones_of_tenant: RateLimit,
-}
-
-impl Limits {
-    /// A whole office behind one address may log in after a holiday; a list of stolen passwords may not.
-    pub const DEFAULT: Self = Self {
-        logins: RateLimit {
-            name: "login-ip",
-            capacity: 300,
-            per: Duration::from_mins(10),
-        },
-        signups: RateLimit {
-            name: "signup-ip",
-            capacity: 30,
-            per: Duration::from_hours(1),
-        },
-        refreshes: RateLimit {
-            name: "refresh-ip",
-            capacity: 1200,
-            per: Duration::from_mins(10),
-        },
-        mails: RateLimit {
-            name: "mail-ip",
-            capacity: 60,
-            per: Duration::from_hours(1),
-        },
-        links: LINKS,
-        phones: RateLimit {
-            name: "phone-ip",
-            capacity: 60,
-            per: Duration::from_hours(1),
-        },
-        mailbox: MAILBOX,
-        phones_of_tenant: RateLimit {
-            name: "phone-tenant",
-            capacity: 200,
-            per: Duration::from_hours(24),
-        },
-    };
-
-    /// So many times the default.
-    #[must_use]
-    pub const fn times(factor: u32) -> Self {
-        let mut limits = Self::DEFAULT;
-        limits.logins.capacity *= factor;
-        limits.signups.capacity *= factor;
-        limits.refreshes.capacity *= factor;
-        limits.mails.capacity *= factor;
-        limits.links.capacity *= factor;
-        limits.phones.capacity *= factor;
-        limits.mailbox.capacity *= factor;
-        limits.phones_of_tenant.capacity *= factor;
-        limits
-    }
-}
 
 /// Counts tries.
 #[derive(Clone)]

@@ -49,16 +49,12 @@ impl Guard {
             .iter()
             .map(|key| self.lock_outs.tries(&WRONG_PASSWORDS, key));
         let counted = try_join_all(counted).await?;
-        let (added, wait) = match counted.as_slice() {
-            [named_none] if login.is_named() => *named_none,
-            _ => {
-                let of_each = login
-                    .accounts()
-                    .zip(counted)
-                    .map(|(account, (added, _))| (account, tries + added));
-                return Ok(Guess(of_each.collect()));
-            }
-        };
+        if !login.is_named() {
+            let each = login.accounts().zip(counted);
+            let of_each = each.map(|(account, (added, _))| (account, tries + added));
+            return Ok(Guess(of_each.collect()));
+        }
+        let (added, wait) = counted.first().copied().unwrap_or_default();
         if tries + added > WRONG_PASSWORDS.tries {
             // It is not looked at.
             self.not_a_guess(login).await;

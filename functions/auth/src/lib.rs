@@ -6,6 +6,7 @@ mod answer;
 pub mod factor;
 mod guard;
 mod guesses;
+mod limits;
 pub mod link;
 pub mod login;
 pub mod login_2fa;
@@ -29,7 +30,8 @@ use kernel::{Caller, Clock, Error, Feature, Origin, Permission, Result, TenantId
 use std::sync::Arc;
 use web::{Access, Routes, Web};
 
-pub use guard::{Guard, Limits};
+pub use guard::Guard;
+pub use limits::Limits;
 pub use oauth::Oauth;
 pub use tokens::Tokens;
 

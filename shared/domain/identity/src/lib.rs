@@ -28,6 +28,7 @@ pub mod oauth;
 mod opaque;
 mod otp;
 pub mod password;
+mod phone;
 pub mod phone_verification;
 pub mod policy;
 pub mod preference;

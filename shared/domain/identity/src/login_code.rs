@@ -2,7 +2,7 @@
 
 use crate::method::PhoneChannel;
 use crate::otp::Otp;
-use crate::phone_verification::{OnPhone, on_phone};
+use crate::phone::{OnPhone, on_phone};
 use crate::sign_in::{self, ChallengeToken, MAX_ATTEMPTS};
 use crate::{trail, user};
 use db::Tx;

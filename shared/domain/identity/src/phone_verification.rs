@@ -3,9 +3,9 @@
 //! renew.
 
 use crate::login_code::too_soon;
-use crate::method::{self, PhoneChannel};
+use crate::method::PhoneChannel;
 use crate::otp::Otp;
-use crate::{trail, user};
+use crate::{phone, trail, user};
 use db::{Row, Tx};
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Phone, Result};
@@ -58,9 +58,6 @@ const VERIFIED: &str = "WITH proved AS (
     UPDATE users u SET phone_sealed = p.phone_sealed, phone_hash = p.phone_hash, phone_masked = p.phone_masked,
         phone_verified_at = $3, updated_at = $3
     FROM proved p WHERE u.tenant_id = $1 AND u.id = p.user_id RETURNING u.phone_masked";
-const ON_PHONE: &str =
-    "SELECT u.phone_sealed, coalesce(u.locale, t.locale), t.name FROM users u JOIN tenants t ON t.id = u.tenant_id
-    WHERE u.tenant_id = $1 AND u.id = $2 AND u.phone_verified_at IS NOT NULL AND u.twofa_methods @> ARRAY[$3::text]";
 
 /// A verification under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,23 +94,6 @@ pub enum Confirmation {
     Over,
 }
 
-/// How a user's number is kept: sealed for `users.phone_sealed`, and hashed for `users.phone_hash`.
-///
-/// # Errors
-/// Internal, when the system has no randomness.
-pub fn seal(tx: &Tx, phone: &Phone) -> Result<(Vec<u8>, Vec<u8>)> {
-    let sealed = tx.sealer().seal(&context(tx), phone.as_str().as_bytes())?.0;
-    Ok((sealed, hash(tx, phone)))
-}
-
-fn hash(tx: &Tx, phone: &Phone) -> Vec<u8> {
-    tx.sealer().lookup_hash(&context(tx), phone.as_str())
-}
-
-fn context(tx: &Tx) -> String {
-    format!("{}/users.phone", tx.tenant())
-}
-
 /// A verification that may be started; nothing is written or sent yet.
 pub struct Starting<'a> {
     user: Taken,
@@ -131,7 +111,7 @@ pub struct Starting<'a> {
 /// over a session must not move them.
 pub async fn may_start<'a>(tx: &Tx, user_id: Uuid, phone: &'a Phone) -> Result<Starting<'a>> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
-    let (sealed, hash) = seal(tx, phone)?;
+    let (sealed, hash) = phone::seal(tx, phone)?;
     let user = take_user(tx, user_id, &hash).await?;
     let since = now.saturating_sub(START_WINDOW).map_err(Error::internal)?;
     let started = tx.query_one(STARTED, &[&tenant, &user_id, &since]).await?;
@@ -233,7 +213,9 @@ pub async fn may_resend(tx: &Tx, user_id: Uuid) -> Result<Resending> {
     if next > now {
         return Err(too_soon(next.duration_since(now)));
     }
-    let number = tx.sealer().open_text(&context(tx), pending.get("phone_sealed"))?;
+    let number = tx
+        .sealer()
+        .open_text(&phone::context(tx), pending.get("phone_sealed"))?;
     Ok(Resending {
         phone: Phone::parse(&number).ok_or_else(|| Error::internal("a kept number is none"))?,
         user_id,
@@ -278,7 +260,7 @@ pub async fn resend(tx: &Tx, resending: &Resending) -> Result<PhoneVerification>
 /// 409, as for [`may_start`], when the user's login codes go to another number by now.
 pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Result<Confirmation> {
     let (tenant, now) = (tx.tenant().0, tx.clock().now());
-    let hash = hash(tx, phone);
+    let hash = phone::hash(tx, phone);
     let user = take_user(tx, user_id, &hash).await?;
     let attempt = tx
         .query_opt(ATTEMPT, &[&tenant, &user_id, &hash, &now, &MAX_ATTEMPTS])
@@ -320,26 +302,6 @@ pub async fn cancel(tx: &Tx, user_id: Uuid) -> Result<bool> {
         trail::note(tx, user_id, "phone.verify.cancelled", &trail::nothing()).await?;
     }
     Ok(dropped.is_some())
-}
-
-/// A number that login codes go to.
-pub(crate) struct OnPhone {
-    pub number: String,
-    pub locale: String,
-    pub tenant_name: String,
-}
-
-/// The verified phone of a user who has this factor on.
-pub(crate) async fn on_phone(tx: &Tx, user_id: Uuid, channel: PhoneChannel) -> Result<OnPhone> {
-    let row = tx
-        .query_opt(ON_PHONE, &[&tx.tenant().0, &user_id, &channel.code()])
-        .await?;
-    let row = row.ok_or_else(method::not_on)?;
-    Ok(OnPhone {
-        number: tx.sealer().open_text(&context(tx), row.get(0))?,
-        locale: row.get(1),
-        tenant_name: row.get(2),
-    })
 }
 
 /// A user whose row is held.
