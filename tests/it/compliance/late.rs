@@ -16,36 +16,41 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Somebody who wrote to a company.
-struct Correspondence {
-    stack: Stack,
-    api: Api,
-    bucket: String,
-    account: VerifiedAccount,
-    conversation: String,
-    contact: Value,
+pub(super) struct Correspondence {
+    pub stack: Stack,
+    pub api: Api,
+    pub bucket: String,
+    pub account: VerifiedAccount,
+    pub conversation: String,
+    pub contact: String,
 }
 
 impl Correspondence {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let stack = Stack::alone().await;
         let bucket = bucket().await;
-        let api = Api(admin_function::routes().into_service(app(&stack.world, &bucket)));
-        let account = stack.connect(&digits()).await;
-        let hello = inbound(&account.provider_key, "hello", &format!("wamid.in-{}", digits()));
-        stack
-            .post(Source::Meta, &hello, "", vec![account.clone()])
-            .await
-            .unwrap();
-        let listed = stack.api.get(&stack.me, "/v1/conversations").await.expect(200);
-        let found = &listed["data"][0];
-        Self {
-            conversation: found["id"].as_str().unwrap().to_owned(),
-            contact: found["contact_id"].clone(),
+        let mut with = Self {
+            api: Api(admin_function::routes().into_service(app(&stack.world, &bucket))),
+            account: stack.connect(&digits()).await,
             stack,
-            api,
             bucket,
-            account,
-        }
+            conversation: String::new(),
+            contact: String::new(),
+        };
+        with.write("hello").await;
+        with
+    }
+
+    /// They write; says where that went to.
+    pub async fn write(&mut self, text: &str) {
+        let id = format!("wamid.in-{}", digits());
+        let body = inbound(&self.account.provider_key, text, &id);
+        let accounts = vec![self.account.clone()];
+        self.stack.post(Source::Meta, &body, "", accounts).await.unwrap();
+        let listed = self.stack.api.get(&self.stack.me, "/v1/conversations").await;
+        let newest = listed.expect(200)["data"][0].clone();
+        let of = |field: &str| newest[field].as_str().unwrap().to_owned();
+        (self.conversation, self.contact) = (of("id"), of("contact_id"));
     }
 
     fn world(&self) -> World {

@@ -1,12 +1,11 @@
 //! A person is more than the record that is named, and may be written to while they are erased.
 
-use super::erasure::{Dump, PHONE, inbound, own};
+use super::erasure::{Dump, PHONE, own};
 use super::furnish::{furnish, rows_of};
-use super::setup::{Office, app, bucket, download, unzipped};
+use super::late::Correspondence;
+use super::setup::{Office, download, unzipped};
 use crate::auth::setup::Company;
-use crate::messaging::stack::{Stack, digits, task};
-use crate::support::Api;
-use providers::intake::{Source, VerifiedAccount};
+use crate::messaging::stack::task;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,46 +15,6 @@ use uuid::Uuid;
 
 const EXPORT: &str = "/v1/admin/gdpr/export";
 const ERASE: &str = "/v1/admin/gdpr/erase";
-
-/// A company to which somebody writes.
-struct Correspondence {
-    stack: Stack,
-    admin: Api,
-    bucket: String,
-    account: VerifiedAccount,
-}
-
-impl Correspondence {
-    async fn new() -> Self {
-        let stack = Stack::alone().await;
-        let bucket = bucket().await;
-        Self {
-            admin: Api(admin_function::routes().into_service(app(&stack.world, &bucket))),
-            account: stack.connect(&digits()).await,
-            stack,
-            bucket,
-        }
-    }
-
-    /// They write; the conversation and the contact that it is with.
-    async fn written(&self, text: &str) -> (String, String) {
-        let body = inbound(
-            &self.account.provider_key,
-            text,
-            &format!("wamid.in-{}", digits()),
-        );
-        let accounts = vec![self.account.clone()];
-        self.stack.post(Source::Meta, &body, "", accounts).await.unwrap();
-        let listed = self
-            .stack
-            .api
-            .get(&self.stack.me, "/v1/conversations")
-            .await
-            .expect(200);
-        let of = |field: &str| listed["data"][0][field].as_str().unwrap().to_owned();
-        (of("id"), of("contact_id"))
-    }
-}
 
 fn subject(kind: &str, id: impl ToString) -> Value {
     json!({ "subject_type": kind, "subject_id": id.to_string() })
@@ -75,9 +34,10 @@ async fn files(export: &Value) -> BTreeMap<String, Vec<Value>> {
 
 #[tokio::test]
 async fn whoever_was_deleted_and_came_back_is_handed_out_and_erased_as_one() {
-    let with = Correspondence::new().await;
+    let mut with = Correspondence::new().await;
+    with.write("the first time").await;
+    let (conversation, first) = (with.conversation.clone(), with.contact.clone());
     let (stack, me) = (&with.stack, &with.stack.me);
-    let (conversation, first) = with.written("the first time").await;
     let (answered, waiting) = (stack.reply(&conversation).await, stack.reply(&conversation).await);
     stack.send(answered).await.unwrap();
     let sends = stack.sends();
@@ -86,13 +46,14 @@ async fn whoever_was_deleted_and_came_back_is_handed_out_and_erased_as_one() {
         .delete(me, &format!("/v1/contacts/{first}"))
         .await
         .expect(204);
-    let (same, second) = with.written("the second time").await;
-    assert_eq!(same, conversation);
-    assert_ne!(second, first);
+    with.write("the second time").await;
+    let (stack, me, second) = (&with.stack, &with.stack.me, &with.contact);
+    assert_eq!(with.conversation, conversation);
+    assert_ne!(*second, first);
 
     let export = with
-        .admin
-        .post(me, EXPORT, &subject("contact", &second))
+        .api
+        .post(me, EXPORT, &subject("contact", second))
         .await
         .expect(201);
     let files = files(&export).await;
@@ -100,11 +61,11 @@ async fn whoever_was_deleted_and_came_back_is_handed_out_and_erased_as_one() {
         .iter()
         .map(|record| record["id"].as_str().unwrap())
         .collect();
-    assert_eq!(ids, [first.as_str(), second.as_str()]);
+    assert_eq!(ids, [&first, second]);
     assert_eq!(files["channels.json"].len(), 2);
     assert_eq!(files["deliveries.json"].len(), 2);
     let about = |id: &str| files["audit.json"].iter().any(|line| line["entity_id"] == id);
-    assert!(about(&first) && about(&second));
+    assert!(about(&first) && about(second));
 
     let names: Vec<String> = stack
         .providers
@@ -113,8 +74,8 @@ async fn whoever_was_deleted_and_came_back_is_handed_out_and_erased_as_one() {
         .filter_map(|request| request.provider_message_id)
         .collect();
     assert_eq!(names.len(), 1);
-    with.admin
-        .post(me, ERASE, &erasing("contact", &second))
+    with.api
+        .post(me, ERASE, &erasing("contact", second))
         .await
         .expect(200);
     let after = Dump::of(&stack.world, &with.bucket).await;
@@ -128,8 +89,8 @@ async fn whoever_was_deleted_and_came_back_is_handed_out_and_erased_as_one() {
     }
     stack.send(waiting).await.unwrap();
     assert_eq!(stack.sends(), sends, "what waited is not sent");
-    for id in [&first, &second] {
-        with.admin
+    for id in [&first, second] {
+        with.api
             .post(me, EXPORT, &subject("contact", id))
             .await
             .expect_code(404, "NOT_FOUND");
@@ -169,12 +130,11 @@ async fn a_record_that_is_in_use_stays_whoever_shared_its_address() {
 #[tokio::test]
 async fn an_erasure_waits_for_a_message_that_is_being_stored() {
     let with = Correspondence::new().await;
-    let (conversation, contact) = with.written("hello").await;
     let (world, caller) = (own(&with.stack.world), TestDb::system(with.stack.world.tenant));
     let ((held, is_held), (release, is_released)) = (oneshot::channel(), oneshot::channel::<()>());
     let late = "INSERT INTO messages (tenant_id, id, conversation_id, direction, provider, type, body, status, occurred_at, created_at)
         VALUES ($1, $2, $3, 'inbound', 'meta', 'text', 'a late word of the falconer', 'received', now(), now())";
-    let conversation: Uuid = conversation.parse().unwrap();
+    let conversation: Uuid = with.conversation.parse().unwrap();
     let storing = world.test.db.write(&caller, async |tx| {
         tx.execute(late, &[&tx.tenant().0, &tx.clock().id(), &conversation])
             .await?;
@@ -188,8 +148,8 @@ async fn an_erasure_waits_for_a_message_that_is_being_stored() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             release.send(()).unwrap();
         };
-        let body = erasing("contact", &contact);
-        futures::join!(with.admin.post(&with.stack.me, ERASE, &body), let_go).0
+        let body = erasing("contact", &with.contact);
+        futures::join!(with.api.post(&with.stack.me, ERASE, &body), let_go).0
     };
     let (stored, erased) = futures::join!(storing, erasing);
     stored.unwrap();
