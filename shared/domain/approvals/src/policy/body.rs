@@ -173,7 +173,7 @@ fn check_action(
         return;
     };
     if action.object_type != object_type && !object_type.is_empty() {
-        let message = format!("{action_code} is about a {}.", action.object_type);
+        let message = format!("The object_type of {action_code} is {}.", action.object_type);
         validator.reject("object_type", "invalid", &message);
     }
     if let Some(conditions) = conditions {
