@@ -88,8 +88,8 @@ impl App {
                 noted.await?;
             }
             None => {
-                let entered = |error: &Error| error.code() != Code::Unauthenticated;
-                if !outcome.as_ref().err().is_none_or(entered) {
+                let refused = |error: &Error| error.code() == Code::Unauthenticated;
+                if outcome.as_ref().is_err_and(refused) {
                     self.guard.not_a_proof(offered, user_id).await;
                 }
             }

@@ -2,7 +2,7 @@
 //! Providers make their ids of the number, so an id alone would bring the person back.
 
 use super::erasure::{Dump, PHONE, inbound, own};
-use super::setup::{app, bucket};
+use super::setup::{app, bucket, held_open};
 use crate::messaging::stack::{Stack, digits, meta_body, status};
 use crate::support::{Api, World};
 use messaging::account::Provider;
@@ -10,9 +10,7 @@ use messaging::inbound::{Event, Kind, receive};
 use notifications::report::{Report, Status};
 use providers::intake::{Source, VerifiedAccount};
 use serde_json::{Value, json};
-use std::time::Duration;
 use testkit::TestDb;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Somebody who wrote to a company.
@@ -171,22 +169,13 @@ async fn an_erasure_waits_for_a_status_that_is_being_stored() {
         raw: json!({ "id": name, "status": "delivered" }),
     };
     let now = with.stack.now();
-    let ((held, is_held), (release, is_released)) = (oneshot::channel(), oneshot::channel::<()>());
+    let (within, without) = held_open();
     let storing = world.test.db.write(&caller, async |tx| {
         receive(&tx, Provider::Meta, now, &[event]).await?;
-        held.send(()).unwrap();
-        is_released.await.unwrap();
+        within.stay().await;
         Ok(())
     });
-    let erasing = async {
-        is_held.await.unwrap();
-        let let_go = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            release.send(()).unwrap();
-        };
-        futures::join!(with.erase(), let_go)
-    };
-    let (stored, _) = futures::join!(storing, erasing);
+    let (stored, ()) = futures::join!(storing, without.meanwhile(with.erase()));
     stored.unwrap();
     with.assert_gone(&[name]).await;
 }

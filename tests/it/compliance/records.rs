@@ -3,14 +3,12 @@
 use super::erasure::{Dump, PHONE, own};
 use super::furnish::{furnish, rows_of};
 use super::late::Correspondence;
-use super::setup::{Office, download, unzipped};
+use super::setup::{Office, download, held_open, unzipped};
 use crate::auth::setup::Company;
 use crate::messaging::stack::task;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use testkit::TestDb;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 const EXPORT: &str = "/v1/admin/gdpr/export";
@@ -131,26 +129,18 @@ async fn a_record_that_is_in_use_stays_whoever_shared_its_address() {
 async fn an_erasure_waits_for_a_message_that_is_being_stored() {
     let with = Correspondence::new().await;
     let (world, caller) = (own(&with.stack.world), TestDb::system(with.stack.world.tenant));
-    let ((held, is_held), (release, is_released)) = (oneshot::channel(), oneshot::channel::<()>());
+    let (within, without) = held_open();
     let late = "INSERT INTO messages (tenant_id, id, conversation_id, direction, provider, type, body, status, occurred_at, created_at)
         VALUES ($1, $2, $3, 'inbound', 'meta', 'text', 'a late word of the falconer', 'received', now(), now())";
     let conversation: Uuid = with.conversation.parse().unwrap();
     let storing = world.test.db.write(&caller, async |tx| {
         tx.execute(late, &[&tx.tenant().0, &tx.clock().id(), &conversation])
             .await?;
-        held.send(()).unwrap();
-        is_released.await.unwrap();
+        within.stay().await;
         Ok(())
     });
-    let erasing = async {
-        is_held.await.unwrap();
-        let let_go = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            release.send(()).unwrap();
-        };
-        let body = erasing("contact", &with.contact);
-        futures::join!(with.api.post(&with.stack.me, ERASE, &body), let_go).0
-    };
+    let body = erasing("contact", &with.contact);
+    let erasing = without.meanwhile(with.api.post(&with.stack.me, ERASE, &body));
     let (stored, erased) = futures::join!(storing, erasing);
     stored.unwrap();
     erased.expect(200);
@@ -176,30 +166,24 @@ async fn nothing_is_written_to_a_user_who_is_being_erased() {
     .await
     .unwrap();
     let another = world.admin().await;
-    let ((held, is_held), (release, is_released)) = (oneshot::channel(), oneshot::channel::<()>());
+    let (within, without) = held_open();
     let erasing = world.test.db.write(&caller, async |tx| {
         let mut traces = audit::gdpr::Traces::default();
         identity::gdpr::lock(&tx, id, None, &mut traces).await?;
-        held.send(()).unwrap();
-        is_released.await.unwrap();
+        within.stay().await;
         identity::gdpr::erase(&tx, id, &mut traces).await
     });
     let writing = async {
-        is_held.await.unwrap();
         let asked = json!({ "email": company.email });
-        let let_go = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            release.send(()).unwrap();
-        };
         let told = world.test.db.write(&caller, async |tx| {
             let notice = notifications::notice::Notice::PasswordChanged;
             notifications::people::tell(&tx, [id, another.user_id].into_iter(), &notice).await
         });
-        let (asked, told, ()) = futures::join!(company.post("forgot-password", &asked), told, let_go);
+        let (asked, told) = futures::join!(company.post("forgot-password", &asked), told);
         asked.expect(202);
         told.unwrap();
     };
-    let (erased, ()) = futures::join!(erasing, writing);
+    let (erased, ()) = futures::join!(erasing, without.meanwhile(writing));
     erased.unwrap();
     let count = async |sql: &str| {
         let params: [&(dyn db::ToSql + Sync); 2] = [&world.tenant.0, &id];

@@ -10,6 +10,8 @@ use lambda_http::aws_lambda_events::apigw::{
 use lambda_http::request::RequestContext;
 use serde_json::Value;
 use std::io::Read;
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 /// A company with its admin, and where its exports go.
@@ -140,6 +142,35 @@ pub async fn download(answer: &Value) -> Vec<u8> {
     let got = fetch(answer["url"].as_str().unwrap()).await;
     assert_eq!(got.status(), 200);
     got.bytes().await.unwrap().to_vec()
+}
+
+/// A transaction that stays open until it is told to end: the side within, and the side without.
+pub fn held_open() -> (Within, Without) {
+    let ((opened, is_open), (release, released)) = (oneshot::channel(), oneshot::channel());
+    (Within(opened, released), Without(is_open, release))
+}
+
+pub struct Within(oneshot::Sender<()>, oneshot::Receiver<()>);
+pub struct Without(oneshot::Receiver<()>, oneshot::Sender<()>);
+
+impl Within {
+    /// Says that what others wait for is held, and stays.
+    pub async fn stay(self) {
+        self.0.send(()).unwrap();
+        self.1.await.unwrap();
+    }
+}
+
+impl Without {
+    /// Does something that has to wait, once it is held, and lets go when it had the time to begin.
+    pub async fn meanwhile<T>(self, work: impl Future<Output = T>) -> T {
+        self.0.await.unwrap();
+        let let_go = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.1.send(()).unwrap();
+        };
+        futures::join!(work, let_go).0
+    }
 }
 
 /// As a browser follows a link.

@@ -1,7 +1,7 @@
 //! An erasure holds the user and then waits for the company's audit log: who writes to that must not wait for a
 //! user afterwards.
 
-use super::setup::{challenge, count, post, verify_phone};
+use super::setup::{challenge, count, post, turn_on_sms};
 use crate::auth::setup::Company;
 use crate::people::locks::{CHAIN, Params, takes_in_turn};
 use crate::support::{Answer, Login};
@@ -33,10 +33,7 @@ async fn codes_wait_for_the_user_before_they_are_noted() {
     let company = Company::new().await;
     company.verify_email().await;
     let me = company.login(&company.signed_up);
-    verify_phone(&company, &me).await;
-    post(&company, &me, "twofa/sms/enable", &json!({}))
-        .await
-        .expect(200);
+    turn_on_sms(&company, &me).await;
     let ask = json!({ "challenge_token": challenge(&company).await, "method": "sms" });
     let sent = company.post("login/2fa", &ask);
     while_erased(&company, &me, sent).await.expect(202);

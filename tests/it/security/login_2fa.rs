@@ -1,6 +1,8 @@
 //! The second step of a login, and every way around it.
 
-use super::setup::{Person, challenge, code, count, number, post, sent, strings, verify_phone, wrong};
+use super::setup::{
+    Person, challenge, code, count, number, post, sent, strings, turn_on_sms, verify_phone, wrong,
+};
 use crate::auth::setup::{Company, PASSWORD, post as post_as};
 use crate::support::Login;
 use auth_function::Limits;
@@ -391,10 +393,7 @@ async fn a_code_comes_by_sms_and_by_whatsapp() {
 async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
     let company = Company::new().await;
     let me = company.login(&company.signed_up);
-    verify_phone(&company, &me).await;
-    post(&company, &me, "twofa/sms/enable", &json!({}))
-        .await
-        .expect(200);
+    turn_on_sms(&company, &me).await;
     let challenge = challenge(&company).await;
     let ask = json!({ "challenge_token": challenge, "method": "sms" });
     let mut codes = Vec::new();
@@ -425,10 +424,7 @@ async fn codes_are_sent_three_times_at_most_and_the_newest_counts() {
 async fn a_code_says_how_long_the_login_still_waits_for_it() {
     let company = Company::new().await;
     let me = company.login(&company.signed_up);
-    verify_phone(&company, &me).await;
-    post(&company, &me, "twofa/sms/enable", &json!({}))
-        .await
-        .expect(200);
+    turn_on_sms(&company, &me).await;
     let challenge = challenge(&company).await;
     let ask = json!({ "challenge_token": challenge, "method": "sms" });
     for (wait, said) in [(0, "5 minutes"), (61, "3 minutes"), (200, "1 minute")] {
@@ -475,10 +471,7 @@ async fn asking_too_soon_uses_up_no_login_code() {
     let company = Company::new().await;
     company.verify_email().await;
     let me = company.login(&company.signed_up);
-    verify_phone(&company, &me).await;
-    post(&company, &me, "twofa/sms/enable", &json!({}))
-        .await
-        .expect(200);
+    turn_on_sms(&company, &me).await;
     for _ in 0..2 {
         let ask = json!({ "challenge_token": challenge(&company).await, "method": "sms" });
         company.post("login/2fa", &ask).await.expect(202);

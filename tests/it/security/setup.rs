@@ -170,6 +170,14 @@ pub async fn verify_phone(company: &Company, me: &Login) {
     post(company, me, "phone/verify/confirm", &body).await.expect(200);
 }
 
+/// Verifies [`PHONE`] and has login codes sent to it by SMS.
+pub async fn turn_on_sms(company: &Company, me: &Login) {
+    verify_phone(company, me).await;
+    post(company, me, "twofa/sms/enable", &json!({}))
+        .await
+        .expect(200);
+}
+
 /// The kinds of notices in a user's inbox, oldest first.
 pub async fn inbox(company: &Company, me: &Login) -> Vec<String> {
     let sql = "SELECT kind FROM inbox_messages WHERE tenant_id = $1 AND user_id = $2 ORDER BY id";

@@ -1,6 +1,8 @@
 //! The authenticator app: setting it up, using it, turning it off.
 
-use super::setup::{Person, count, inbox, mail, now, number, post, sent, strings, verify_phone, wrong};
+use super::setup::{
+    Person, count, inbox, mail, now, number, post, sent, strings, turn_on_sms, verify_phone, wrong,
+};
 use crate::auth::setup::{Company, PASSWORD};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future::join_all;
@@ -302,10 +304,7 @@ async fn backup_codes_come_with_the_first_factor_only() {
 async fn an_administrator_removes_every_factor_at_once() {
     let person = Person::new().await;
     let (company, me) = (&person.company, &person.me);
-    verify_phone(company, me).await;
-    post(company, me, "twofa/sms/enable", &json!({}))
-        .await
-        .expect(200);
+    turn_on_sms(company, me).await;
     let challenge = person.challenge().await;
     let caller = testkit::TestDb::system(company.world.tenant);
     let reset = async |user_id| {

@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::policy;
 use crate::request::{self, ApprovalRequest};
 use audit::event;
-use db::{Row, Tx};
+use db::Tx;
 use jiff::{SignedDuration, Timestamp};
 use kernel::{Code, Error, Result};
 use notifications::notice::Notice;
@@ -30,22 +30,6 @@ pub enum Gate {
     Waiting(Box<ApprovalRequest>),
 }
 
-/// The policies in force for a command: what a handler reads together with what it needs anyway, so
-/// that asking costs no trip of its own.
-pub struct Policies<'a> {
-    command: &'a Command,
-    rows: Vec<Row>,
-}
-
-/// Reads the policies that are about a command.
-///
-/// # Errors
-/// As the database fails.
-pub async fn policies<'a>(tx: &Tx, command: &'a Command) -> Result<Policies<'a>> {
-    let rows = policy::of_action(tx, command.action_code()).await?;
-    Ok(Policies { command, rows })
-}
-
 /// Asks whether an action needs approval now, and stores it when it does. `facts` is looked at only
 /// when a policy is about the action. `app_url` is where people open the web client, without a
 /// trailing slash: the approvers' links begin with it.
@@ -60,66 +44,52 @@ pub async fn gate(
     command: &Command,
     facts: impl Future<Output = Result<Facts>> + Send,
 ) -> Result<Gate> {
-    policies(tx, command).await?.gate(tx, app_url, facts).await
+    let policies = policy::of_action(tx, command.action_code()).await?;
+    if policies.is_empty() {
+        return Ok(Gate::Open);
+    }
+    let facts = facts.await?;
+    if let Some(name) = facts.undeclared(command.action().facts) {
+        return Err(Error::internal(format!("the fact {name} is not declared")));
+    }
+    let steps = policy::demanded(&policies, &facts)?;
+    if steps.is_empty() {
+        return Ok(Gate::Open);
+    }
+    // On the heap: handlers hold this, and rarely need it.
+    let made = Box::pin(ask(tx, app_url, command, &facts, &steps)).await?;
+    Ok(Gate::Waiting(Box::new(made)))
 }
 
-impl Policies<'_> {
-    /// As [`gate()`].
-    ///
-    /// # Errors
-    /// As [`gate()`].
-    pub async fn gate(
-        &self,
-        tx: &Tx,
-        app_url: &str,
-        facts: impl Future<Output = Result<Facts>> + Send,
-    ) -> Result<Gate> {
-        if self.rows.is_empty() {
-            return Ok(Gate::Open);
-        }
-        let facts = facts.await?;
-        if let Some(name) = facts.undeclared(self.command.action().facts) {
-            return Err(Error::internal(format!("the fact {name} is not declared")));
-        }
-        let steps = policy::demanded(&self.rows, &facts)?;
-        if steps.is_empty() {
-            return Ok(Gate::Open);
-        }
-        // On the heap: handlers hold this, and rarely need it.
-        let made = Box::pin(self.ask(tx, app_url, &facts, &steps)).await?;
-        Ok(Gate::Waiting(Box::new(made)))
+/// Stores the request and asks who decides first.
+async fn ask(
+    tx: &Tx,
+    app_url: &str,
+    command: &Command,
+    facts: &Facts,
+    steps: &[policy::Demanded],
+) -> Result<ApprovalRequest> {
+    let requester = request::person(tx)?;
+    within_rate(tx, requester).await?;
+    let made = request::insert(tx, command, facts, requester, steps).await?;
+    let payload = json!({ "action_code": made.action_code, "object_type": made.object_type, "object_id": made.object_id });
+    let (stages, ()) = futures::try_join!(
+        request::stages(tx, made.id),
+        event::publish(tx, "approval.requested", made.id, &payload)
+    )?;
+    if !stages.iter().all(request::Stage::can_be_decided) {
+        return Err(Error::new(
+            Code::Conflict,
+            "This needs an approval, and there is a step that nobody but you could give it for: name another approver in the policy.",
+        ));
     }
-
-    /// Stores the request and asks who decides first.
-    async fn ask(
-        &self,
-        tx: &Tx,
-        app_url: &str,
-        facts: &Facts,
-        steps: &[policy::Demanded],
-    ) -> Result<ApprovalRequest> {
-        let requester = request::person(tx)?;
-        within_rate(tx, requester).await?;
-        let made = request::insert(tx, self.command, facts, requester, steps).await?;
-        let payload = json!({ "action_code": made.action_code, "object_type": made.object_type, "object_id": made.object_id });
-        let (stages, ()) = futures::try_join!(
-            request::stages(tx, made.id),
-            event::publish(tx, "approval.requested", made.id, &payload)
-        )?;
-        if !stages.iter().all(request::Stage::can_be_decided) {
-            return Err(Error::new(
-                Code::Conflict,
-                "This needs an approval, and there is a step that nobody but you could give it for: name another approver in the policy.",
-            ));
-        }
-        let asked = Notice::ApprovalRequested {
-            title: made.title.clone(),
-            url: request::url(app_url, made.id),
-        };
-        let first = stages.iter().take(1).flat_map(request::Stage::deciders);
-        people::tell(tx, first, &asked).await?;
-        Ok(made)
-    }
+    let asked = Notice::ApprovalRequested {
+        title: made.title.clone(),
+        url: request::url(app_url, made.id),
+    };
+    let first = stages.iter().take(1).flat_map(request::Stage::deciders);
+    people::tell(tx, first, &asked).await?;
+    Ok(made)
 }
 
 /// Refuses one request more than a person may make.

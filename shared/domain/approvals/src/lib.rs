@@ -15,8 +15,7 @@
 //! memberships.
 //!
 //! A module joins in with a variant of [`Command`], which declares its facts, a line in
-//! `functions/approvals/src/carry_out.rs`, and a call of [`gate()`] before the action; of [`policies()`]
-//! and [`Policies::gate`] where the policies can be read together with something else.
+//! `functions/approvals/src/carry_out.rs`, and a call of [`gate()`] before the action.
 
 pub mod cancel;
 pub mod command;
@@ -33,6 +32,6 @@ pub mod step;
 
 pub use command::{CarryOut, Command};
 pub use facts::{Fact, FactType, Facts};
-pub use gate::{Gate, Policies, gate, policies};
+pub use gate::{Gate, gate};
 pub use request::ApprovalRequest;
 pub use rust_decimal::Decimal;
