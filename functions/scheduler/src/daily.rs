@@ -7,7 +7,7 @@ use entitlements::seat;
 use jiff::SignedDuration;
 use kernel::{Error, Result, TenantId};
 use messaging::retention as webhooks;
-use notifications::retention::{self as messages, KEPT};
+use notifications::retention as messages;
 use worker::{Task, caller_for};
 
 const MAINTAIN_PARTITIONS: &str = "SELECT app.maintain_partitions($1, 3)";
@@ -90,10 +90,9 @@ async fn release_seats(app: &App, task: &Task) -> Result<i64> {
 /// Forgets what people were told long ago, company by company.
 async fn forget_messages(app: &App, task: &Task) -> Result<i64> {
     let now = app.db.clock().now();
-    let old = now.saturating_sub(KEPT).map_err(Error::internal)?;
-    let tenants = app.db.lookup(OLD_MESSAGES, &[&old, &TENANTS]).await?;
+    let tenants = app.db.lookup(OLD_MESSAGES, &[&now, &TENANTS]).await?;
     let forget = async |tx: Tx| {
-        let forgotten = messages::forget(&tx, old, MESSAGES).await?;
+        let forgotten = messages::forget(&tx, MESSAGES).await?;
         i64::try_from(forgotten).map_err(Error::internal)
     };
     in_batches(app, task, &tenants, MESSAGES, forget).await
@@ -103,13 +102,15 @@ async fn forget_messages(app: &App, task: &Task) -> Result<i64> {
 /// company has.
 async fn forget_webhooks(app: &App, task: &Task) -> Result<i64> {
     let now = app.db.clock().now();
-    let old = now.saturating_sub(webhooks::KEPT).map_err(Error::internal)?;
-    let tenants = app.db.lookup(OLD_WEBHOOKS, &[&old, &TENANTS]).await?;
+    let tenants = app.db.lookup(OLD_WEBHOOKS, &[&now, &TENANTS]).await?;
     let forget = async |tx: Tx| {
-        let forgotten = webhooks::forget(&tx, old, MESSAGES).await?;
+        let forgotten = webhooks::forget(&tx, MESSAGES).await?;
         i64::try_from(forgotten).map_err(Error::internal)
     };
     let of_companies = in_batches(app, task, &tenants, MESSAGES, forget).await;
+    let old = now
+        .saturating_sub(webhooks::UNRESOLVED_KEPT)
+        .map_err(Error::internal)?;
     let rows = app.db.lookup(FORGET_UNRESOLVED, &[&old, &UNRESOLVED]).await?;
     let of_nobody = rows.first().map_or(0, |row| row.get::<_, i64>(0));
     of_companies.map(|forgotten| forgotten + of_nobody)

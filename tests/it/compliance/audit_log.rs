@@ -176,36 +176,59 @@ async fn who_may_read_and_what_is_refused() {
 }
 
 #[tokio::test]
-async fn the_time_that_lines_are_kept_is_the_companys_to_say() {
+async fn how_long_things_are_kept_is_the_companys_to_say() {
     let office = Office::new().await;
     let path = "/v1/admin/compliance";
     let found = office.api.get(&office.me, path).await;
     let tag = found.headers["etag"].clone();
-    assert_eq!(found.expect(200), json!({ "audit_keep_months": 12 }));
-    let change = |months: i32| json!({ "audit_keep_months": months });
-    for wrong in [0, 11, 85, -1] {
-        office
-            .api
-            .patch(&office.me, path, &change(wrong))
-            .await
-            .expect_code(422, "VALIDATION_FAILED");
+    let mut kept = json!({ "audit_keep_months": 12, "inbox_keep_days": 90, "payload_keep_days": 90, "webhook_keep_days": 30 });
+    assert_eq!(found.expect(200), kept);
+    for (field, shortest, longest) in [
+        ("audit_keep_months", 12, 84),
+        ("inbox_keep_days", 7, 365),
+        ("payload_keep_days", 30, 365),
+        ("webhook_keep_days", 7, 60),
+    ] {
+        let change = async |time: i64| {
+            office
+                .api
+                .patch(&office.me, path, &json!({ (field): time }))
+                .await
+        };
+        for wrong in [shortest - 1, longest + 1, 0, -1] {
+            let refused = change(wrong).await.expect_code(422, "VALIDATION_FAILED");
+            assert_eq!(
+                refused["details"]["fields"][0]["path"], field,
+                "{wrong}: {refused}"
+            );
+        }
+        for right in [shortest, longest] {
+            kept[field] = json!(right);
+            assert_eq!(change(right).await.expect(200), kept);
+        }
     }
+    let wrong = json!({ "inbox_keep_days": 6, "payload_keep_days": 366 });
+    let refused = office.api.patch(&office.me, path, &wrong).await;
+    let refused = refused.expect_code(422, "VALIDATION_FAILED");
+    assert_eq!(refused["details"]["fields"].as_array().unwrap().len(), 2);
     office
         .api
         .patch(&office.me, path, &json!({ "keep": 12 }))
         .await
         .expect_code(422, "VALIDATION_FAILED");
-    assert_eq!(
-        office.api.patch(&office.me, path, &change(84)).await.expect(200),
-        change(84)
-    );
     let stale = [("if-match", tag.as_str())];
     office
         .api
-        .json(&office.me, "PATCH", path, &stale, &change(12))
+        .json(
+            &office.me,
+            "PATCH",
+            path,
+            &stale,
+            &json!({ "audit_keep_months": 12 }),
+        )
         .await
         .expect_code(412, "STALE");
-    assert_eq!(office.api.get(&office.me, path).await.expect(200), change(84));
+    assert_eq!(office.api.get(&office.me, path).await.expect(200), kept);
     assert!(office.actions().await.contains(&"tenant.updated".to_owned()));
 }
 

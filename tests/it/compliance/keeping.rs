@@ -1,9 +1,12 @@
-//! What people were told is forgotten after 90 days, what providers posted of them after 30.
+//! What people were told is forgotten after 90 days, what providers posted of them after 30, or after the
+//! time that the company says.
 
+use super::setup::{admin, bucket};
 use crate::messaging::stack::{Stack, digits, meta_body, task, text_message};
 use crate::support::World;
 use notifications::notice::{Channel, Notice, To};
 use providers::intake::Source;
+use serde_json::json;
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -39,6 +42,16 @@ async fn told(world: &World, user: Uuid, is_sent: bool) -> (Uuid, Uuid) {
         Ok((inbox, mail))
     });
     sent.await.unwrap()
+}
+
+/// Gives every row of a table an id of so many days ago.
+async fn back(world: &World, table: &str, days: i32) {
+    let sql = format!(
+        "UPDATE {table} SET id = overlay(id::text PLACING
+            substr(app.first_id_of(now() - make_interval(days => $1))::text, 1, 13) FROM 1 FOR 13)::uuid"
+    );
+    let admin = world.admin_sql().await;
+    assert!(admin.execute(&sql, &[&days]).await.unwrap() > 0, "{table}");
 }
 
 async fn number(world: &World, sql: &str) -> i64 {
@@ -108,13 +121,7 @@ async fn what_providers_posted_is_forgotten_after_30_days() {
     let nobodys = meta_body(&[(&digits(), &[text_message("201001234567", "anybody?")], &[])]);
     stack.post(Source::Meta, &nobodys, "", vec![]).await.unwrap();
     let admin = stack.world.admin_sql().await;
-    let back = async |table: &str, days: i32| {
-        let sql = format!(
-            "UPDATE {table} SET id = overlay(id::text PLACING
-                substr(app.first_id_of(now() - make_interval(days => $1))::text, 1, 13) FROM 1 FOR 13)::uuid"
-        );
-        assert!(admin.execute(&sql, &[&days]).await.unwrap() > 0, "{table}");
-    };
+    let back = async |table, days| back(&stack.world, table, days).await;
     let partitions = "SELECT app.maintain_partitions(now() - interval '3 months', 3)";
     admin.query(partitions, &[]).await.unwrap();
     let kept = async || {
@@ -135,4 +142,62 @@ async fn what_providers_posted_is_forgotten_after_30_days() {
     let path = format!("/v1/conversations/{conversation}/messages");
     let shown = stack.api.get(&stack.me, &path).await.expect(200);
     assert_eq!(shown["data"][0]["body"], "hello", "what was said stays");
+}
+
+#[tokio::test]
+async fn the_company_says_how_long_that_is() {
+    let stack = Stack::alone().await;
+    let settings = admin(&stack.world, &bucket().await);
+    let keep = async |times: serde_json::Value| {
+        let changed = settings.patch(&stack.me, "/v1/admin/compliance", &times).await;
+        changed.expect(200);
+        stack.scheduler.handle(task("daily")).await.unwrap();
+    };
+    let partitions = "SELECT app.maintain_partitions(now() - interval '3 months', 3)";
+    stack
+        .world
+        .admin_sql()
+        .await
+        .query(partitions, &[])
+        .await
+        .unwrap();
+    let left = async || {
+        let inbox = "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1";
+        let known = "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND recipient_sealed <> ''";
+        let posted = "SELECT count(*) FROM webhook_events WHERE tenant_id = $1";
+        let raw = "SELECT count(*) FROM messages WHERE tenant_id = $1 AND raw_sealed IS NOT NULL";
+        (
+            number(&stack.world, inbox).await,
+            number(&stack.world, known).await,
+            number(&stack.world, posted).await,
+            number(&stack.world, raw).await,
+        )
+    };
+    stack.conversation().await;
+    let notice = told(&stack.world, stack.me.user_id, true).await;
+    age(&stack.world, "inbox_messages", &[notice.0], 40).await;
+    age(&stack.world, "messages_outbox", &[notice.1], 40).await;
+    for table in ["webhook_events", "messages"] {
+        back(&stack.world, table, 10).await;
+    }
+    assert_eq!(left().await, (1, 1, 1, 1));
+    keep(json!({ "inbox_keep_days": 41, "payload_keep_days": 41, "webhook_keep_days": 11 })).await;
+    assert_eq!(left().await, (1, 1, 1, 1), "longer than it lies here");
+    keep(json!({ "inbox_keep_days": 39 })).await;
+    assert_eq!(left().await, (0, 1, 1, 1));
+    keep(json!({ "payload_keep_days": 39 })).await;
+    assert_eq!(left().await, (0, 0, 1, 1));
+    keep(json!({ "webhook_keep_days": 9 })).await;
+    assert_eq!(left().await, (0, 0, 0, 0));
+
+    // And for longer than we would, where a month is dropped whole.
+    keep(json!({ "inbox_keep_days": 365, "payload_keep_days": 365, "webhook_keep_days": 60 })).await;
+    stack.conversation().await;
+    let notice = told(&stack.world, stack.me.user_id, true).await;
+    age(&stack.world, "inbox_messages", &[notice.0], 120).await;
+    for table in ["webhook_events", "messages"] {
+        back(&stack.world, table, 59).await;
+    }
+    stack.scheduler.handle(task("daily")).await.unwrap();
+    assert_eq!(left().await, (1, 1, 1, 1));
 }

@@ -5,7 +5,7 @@ use audit::retention::{self, Compliance, UpdateCompliance};
 use axum::extract::State;
 use web::{Auth, IfMatch, Json, Record, Result};
 
-/// Gets how long audit lines are kept.
+/// Gets how long the company's data is kept.
 pub async fn get(State(app): State<App>, Auth(caller): Auth) -> Result<Record<Compliance>> {
     let found = app
         .db
@@ -14,9 +14,11 @@ pub async fn get(State(app): State<App>, Auth(caller): Auth) -> Result<Record<Co
     Ok(Record(found))
 }
 
-/// Changes how long audit lines are kept.
+/// Changes how long the company's data is kept.
 ///
-/// A merge-patch. 12 months unless changed, 84 at most; older lines are deleted every night.
+/// A merge-patch. Unless changed, audit lines are kept for 12 months, inboxes and what was sent for 90
+/// days, what providers posted for 30. What is older is deleted every night. 422 names every time that
+/// is out of its range.
 pub async fn update(
     State(app): State<App>,
     Auth(caller): Auth,

@@ -24,7 +24,7 @@ pub fn lines(demo: &Demo) -> Result<Vec<Line<'static>>> {
             "compliance-update",
             "PATCH",
             "/v1/admin/compliance".to_owned(),
-            json!({ "audit_keep_months": 24 }),
+            json!({ "audit_keep_months": 24, "inbox_keep_days": 60 }),
             OK,
         ),
         (
