@@ -249,3 +249,14 @@ FROM roles r WHERE r.tenant_id IS NULL AND r.code = 'super_admin'
 ON CONFLICT DO NOTHING;
 DELETE FROM idempotency_keys WHERE tenant_id = pg_temp.demo('provisioned.tenant.id')::uuid AND key LIKE 'sample-%';
 COMMIT;
+
+-- A company that was closed just now.
+BEGIN;
+SET LOCAL ROLE m3_owner;
+SELECT set_config('app.current_tenant_id', pg_temp.demo('closed.tenant.id'), true),
+       set_config('app.origin', '{"actor": "seed"}', true);
+INSERT INTO tenants (id, name, slug)
+VALUES (pg_temp.demo('closed.tenant.id')::uuid, pg_temp.demo('closed.tenant.name'), pg_temp.demo('closed.tenant.slug'))
+ON CONFLICT (id) DO UPDATE SET status = 'active';
+UPDATE tenants SET status = 'closed' WHERE id = pg_temp.demo('closed.tenant.id')::uuid;
+COMMIT;

@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod chain;
+mod closing;
 mod erasing;
 mod erasure;
 mod events;

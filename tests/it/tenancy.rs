@@ -112,7 +112,8 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
             .map(|row| row.get(0))
             .collect()
     };
-    // Tables without a tenant: the registry of permissions, the catalogue of plans, releases, refinery's history.
+    // Tables without a tenant: when companies were deleted, the registry of permissions, the catalogue of
+    // plans, releases, refinery's history.
     let unprotected = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1",
@@ -120,6 +121,7 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
     assert_eq!(
         unprotected.await,
         [
+            "deleted_tenants",
             "entitlement_codes",
             "partitioned_tables",
             "permissions",
@@ -173,6 +175,29 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
            AND NOT (SELECT bool_or(a.attname = 'tenant_id') FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))",
     );
     assert_eq!(plain_keys.await, Vec::<String>::new());
+    // What does not refer to its company, directly or by others, would stay when the company is deleted; and
+    // of tables that refer to each other in a circle none could be emptied first.
+    let unreachable = names(
+        "WITH RECURSIVE referring (relid, distance) AS (
+             SELECT 'tenants'::regclass::oid, 0
+             UNION
+             SELECT k.conrelid, r.distance + 1 FROM referring r
+             JOIN pg_constraint k ON k.contype = 'f' AND k.confrelid = r.relid AND k.conrelid <> k.confrelid
+             WHERE r.distance < 20)
+         SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+         WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped
+           AND coalesce((SELECT max(r.distance) FROM referring r WHERE r.relid = c.oid), 20) >= 20",
+    );
+    assert_eq!(unreachable.await, Vec::<String>::new());
+    let undeletable = names(
+        "SELECT k.conname::text FROM pg_constraint k
+         WHERE k.contype = 'f' AND k.conrelid = k.confrelid AND k.confdeltype NOT IN ('c', 'n')",
+    );
+    assert_eq!(
+        undeletable.await,
+        Vec::<String>::new(),
+        "a row that its own table refers to"
+    );
     let enums = names(
         "SELECT t.typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype = 'e' AND n.nspname IN ('public', 'app')",
     );

@@ -1,8 +1,8 @@
 //! Works on verified webhooks: reads the body, and stores what it tells each company, in one
 //! transaction a company (the review's Epic 3).
 //!
-//! Nothing that was verified is dropped: whatever fails comes again, and lies in the dead-letter
-//! queue in the end. Repetitions change nothing.
+//! Nothing that was verified is dropped, unless its company was deleted: whatever fails comes again, and
+//! lies in the dead-letter queue in the end. Repetitions change nothing.
 
 mod read;
 
@@ -10,6 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use cloud::{Bucket, Cloud};
 use config::{Env, secret};
 use db::Db;
+use identity::closing;
 use jiff::Timestamp;
 use kernel::{Clock, Code, Error, Result, TenantId};
 use messaging::account::Provider;
@@ -114,7 +115,13 @@ impl App {
         let caller = caller_for(tenant, NAME, request_id);
         for batch in events.chunks(BATCH) {
             let stored = async |tx| inbound::receive(&tx, provider, received_at, batch).await;
-            let received = self.db.write(&caller, stored).await?;
+            let received = match self.db.write(&caller, stored).await {
+                Err(_) if closing::is_over(&self.db, tenant).await? => {
+                    tracing::info!(%tenant, "the company of a webhook was deleted, and so is the webhook");
+                    return Ok(());
+                }
+                received => received?,
+            };
             tracing::info!(%tenant, messages = received.messages, repeated = received.repeated, "webhook stored");
             count("MessagesReceived", received.messages, self.db.clock());
         }

@@ -1,7 +1,9 @@
-//! Work that nobody asks for: each minute what was left half done, each day what is out of date.
+//! Work that nobody asks for: each minute what was left half done, each hour companies that were closed,
+//! each day what is out of date.
 //! Every task may run twice, or two at once.
 
 mod daily;
+mod hourly;
 mod minute;
 
 use cloud::{Accounts, Bucket, Cloud};
@@ -21,7 +23,7 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// Where people open the web client, without a trailing slash.
     pub app_url: Arc<str>,
-    /// Where exports are, which an erasure deletes.
+    /// Where exports are, which an erasure and a company's end delete.
     pub bucket: Bucket,
 }
 
@@ -48,13 +50,14 @@ impl App {
         })
     }
 
-    /// Runs the task `minute` or `daily`.
+    /// Runs the task `minute`, `hourly` or `daily`.
     ///
     /// # Errors
     /// When a part of it failed; the rest was done.
     pub async fn handle(&self, task: Task) -> Result<()> {
         match task.name.as_str() {
             "minute" => minute::run(self, &task).await,
+            "hourly" => hourly::run(self, &task).await,
             "daily" => daily::run(self, &task).await,
             _ => Err(Error::internal("there is no task of this name")),
         }

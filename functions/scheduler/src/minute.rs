@@ -88,7 +88,7 @@ async fn settle(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
         .map(drop)
 }
 
-async fn publish(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
+pub(crate) async fn publish(app: &App, caller: &Caller, id: Uuid) -> Result<()> {
     let full = app
         .db
         .read(caller, async |tx| account::find_with_credentials(&tx, id).await)

@@ -18,11 +18,14 @@ async fn only_the_key_opens() {
     let bearer = format!("Bearer {}", office.me.token);
     let one = format!("/v1/tenants/{}", office.world.tenant);
     let again = format!("{one}/resend-invite");
+    let (close, deletion) = (format!("{one}?confirm=x"), format!("{one}/deletion"));
     for (method, path, body) in [
         ("GET", "/v1/tenants", Value::Null),
         ("POST", "/v1/tenants", company()),
         ("GET", &one, Value::Null),
         ("PATCH", &one, json!({ "status": "suspended" })),
+        ("DELETE", &close, Value::Null),
+        ("GET", &deletion, Value::Null),
         ("POST", &again, json!({ "email": address() })),
     ] {
         let shortened = &PROVISIONING_KEY[1..];

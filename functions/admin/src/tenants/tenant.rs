@@ -95,7 +95,8 @@ pub async fn get(
 
 /// Changes a company: its name, language, time zone, or whether it may work.
 ///
-/// The users of a company that is suspended are refused at their next request.
+/// The users of a company that is suspended are refused at their next request. A company that was closed
+/// is opened again by a status; 409 once its deletion has begun.
 pub async fn update(
     State(app): State<App>,
     operator: Operator,

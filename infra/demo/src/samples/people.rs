@@ -252,6 +252,9 @@ fn tenants(demo: &Demo) -> Result<Vec<Line>> {
         demo.text("/provisioned/tenant/id")?
     );
     let admin = json!({ "email": demo.text("/provisioned/admin/email")? });
+    let closed = format!("/v1/tenants/{}", demo.text("/closed/tenant/id")?);
+    let close = format!("{closed}?confirm={}", demo.text("/closed/tenant/slug")?);
+    let deletion = format!("{closed}/deletion");
     Ok(vec![
         (
             "admin",
@@ -271,6 +274,8 @@ fn tenants(demo: &Demo) -> Result<Vec<Line>> {
         ),
         ("admin", "tenants-get", "GET", one.clone(), Value::Null, OK),
         ("admin", "tenants-resend-invite", "POST", again, admin, OK),
+        ("admin", "tenants-close", "DELETE", close, Value::Null, OK),
+        ("admin", "tenants-deletion-get", "GET", deletion, Value::Null, OK),
         (
             "admin",
             "tenants-update",

@@ -66,6 +66,7 @@ pub fn samples(demo: &Demo) -> Result<Vec<Sample>> {
         )?,
         plain("outbox-relay", "sweep", json!({ "task": "sweep" })),
         plain("scheduler", "minute", json!({ "task": "minute" })),
+        plain("scheduler", "hourly", json!({ "task": "hourly" })),
         plain("scheduler", "daily", json!({ "task": "daily" })),
         plain("migrator", "", json!({})),
     ])

@@ -9,7 +9,7 @@ use audit::{event, log};
 use db::{Db, Row, Tx};
 use jiff::Timestamp;
 use kernel::page::{Key, KeyType, Sort};
-use kernel::{Email, Error, Page, PageRequest, Result, Sealer, Validator};
+use kernel::{Code, Email, Error, Page, PageRequest, Result, Sealer, Validator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,6 +30,10 @@ pub enum CompanyStatus {
     Active,
     /// Everybody is refused at their next request.
     Suspended,
+    /// As suspended, and will be deleted; activating it opens it again.
+    Closed,
+    /// Its data is being deleted.
+    Deleting,
 }
 
 impl CompanyStatus {
@@ -39,12 +43,16 @@ impl CompanyStatus {
         match self {
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::Closed => "closed",
+            Self::Deleting => "deleting",
         }
     }
 
     fn from_column(value: &str) -> Self {
         match value {
             "active" => Self::Active,
+            "closed" => Self::Closed,
+            "deleting" => Self::Deleting,
             _ => Self::Suspended,
         }
     }
@@ -103,6 +111,7 @@ pub struct CreateCompany {
 pub struct UpdateCompany {
     #[schemars(length(min = 1, max = 120))]
     pub name: Option<String>,
+    /// `active` or `suspended`. A company that is closed is opened again by either.
     pub status: Option<CompanyStatus>,
     pub locale: Option<String>,
     /// An IANA name: `Asia/Kuwait`.
@@ -311,10 +320,10 @@ pub async fn update(tx: &Tx, before: &Company, after: &Company) -> Result<()> {
         &after.updated_at,
     ];
     let payload = json!({ "status": after.status });
-    let event_type = match (before.status, after.status) {
-        (CompanyStatus::Active, CompanyStatus::Suspended) => "tenant.suspended",
-        (CompanyStatus::Suspended, CompanyStatus::Active) => "tenant.activated",
-        _ => "tenant.updated",
+    let event_type = match after.status {
+        status if status == before.status => "tenant.updated",
+        CompanyStatus::Active => "tenant.activated",
+        _ => "tenant.suspended",
     };
     futures::try_join!(
         tx.execute(UPDATE, &params),
@@ -327,9 +336,17 @@ impl UpdateCompany {
     /// The company after the change.
     ///
     /// # Errors
-    /// 422 with every field that is wrong.
+    /// 422 with every field that is wrong; 409 when the company is being deleted.
     pub fn apply(&self, current: &Company, now: Timestamp) -> Result<Company> {
+        if current.status == CompanyStatus::Deleting {
+            let message = "The company is being deleted, which can't be undone.";
+            return Err(Error::new(Code::Conflict, message));
+        }
         let mut validator = Validator::default();
+        if matches!(self.status, Some(CompanyStatus::Closed | CompanyStatus::Deleting)) {
+            let message = "DELETE /v1/tenants/{id} closes a company; here it is active or suspended.";
+            validator.reject("status", "not_allowed", message);
+        }
         let name = self.name.as_deref().map(|name| validator.text("name", name, 120));
         let locale = self
             .locale

@@ -42,13 +42,13 @@ pub struct InviteAgain {
 /// The company, and its first super admin, held until the transaction ends: still waiting.
 ///
 /// # Errors
-/// 404 when there is no such company; 409 when it is suspended, which would refuse the link, when it has
+/// 404 when there is no such company; 409 when it is not active, which would refuse the link, when it has
 /// a super admin who can log in, and when nobody of it waits.
 pub async fn find(tx: &Tx) -> Result<(Provisioned, Target)> {
     let refused = |message| Error::new(Code::Conflict, message);
     let company = company::find_silently(tx).await?;
-    if company.status == CompanyStatus::Suspended {
-        return Err(refused("The company is suspended; activate it first."));
+    if company.status != CompanyStatus::Active {
+        return Err(refused("The company is suspended or closed; activate it first."));
     }
     let row = tx.query_opt(WAITING, &[&tx.tenant().0]).await?;
     let waiting: Option<Uuid> = row.map(|row| row.get(0));

@@ -6,6 +6,7 @@ pub mod admins;
 pub mod api_key;
 pub mod backup_code;
 pub mod bulk;
+pub mod closing;
 mod code;
 pub mod company;
 pub mod credential;

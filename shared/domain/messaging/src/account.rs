@@ -52,6 +52,9 @@ const UPDATE: &str = "UPDATE channel_accounts
 const ARCHIVE: &str = "UPDATE channel_accounts SET deleted_at = $3, updated_at = $3, edge_published_at = NULL
     WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL RETURNING id";
 
+const ARCHIVE_ALL: &str = "UPDATE channel_accounts SET deleted_at = coalesce(deleted_at, $2), updated_at = $2, edge_published_at = NULL
+    WHERE tenant_id = $1 AND (deleted_at IS NULL OR edge_published_at IS NULL) RETURNING id";
+
 const MARK_PUBLISHED: &str = "UPDATE channel_accounts
     SET edge_published_at = CASE WHEN updated_at = $3 THEN $4::timestamptz END
     WHERE tenant_id = $1 AND id = $2 RETURNING edge_published_at IS NOT NULL";
@@ -367,6 +370,18 @@ pub async fn archive(tx: &Tx, id: Uuid) -> Result<()> {
         .query_opt(ARCHIVE, &[&tx.tenant().0, &id, &tx.clock().now()])
         .await?;
     archived.map(drop).ok_or_else(Error::not_found)
+}
+
+/// Disconnects every account of a company that is being deleted. Returns those that the edge has yet to be
+/// told of; none when it knows, and then no webhook of the company comes any more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn archive_all(tx: &Tx) -> Result<Vec<Uuid>> {
+    let rows = tx
+        .query(ARCHIVE_ALL, &[&tx.tenant().0, &tx.clock().now()])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// An account with its secrets, deleted ones included. For our own use: publishing to the edge,

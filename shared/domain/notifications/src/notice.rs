@@ -113,6 +113,11 @@ pub enum Notice {
     SeatLimitReached {
         limit: i64,
     },
+    /// That nobody gets in any more, and that the company's data is deleted after this date, as
+    /// `2026-12-22`; for the admins.
+    CompanyClosed {
+        delete_after: String,
+    },
     LockedOut,
     /// That signing in asks for one more thing: `totp`, `sms` or `whatsapp`.
     SecondFactorOn {
@@ -195,6 +200,7 @@ impl Notice {
             Self::AccountReactivated => "account_reactivated",
             Self::AccountDeactivated => "account_deactivated",
             Self::SeatLimitReached { .. } => "seat_limit_reached",
+            Self::CompanyClosed { .. } => "company_closed",
             Self::LockedOut => "locked_out",
             Self::SecondFactorOn { .. } => "second_factor_on",
             Self::SecondFactorOff { .. } => "second_factor_off",

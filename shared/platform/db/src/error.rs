@@ -45,7 +45,7 @@ pub fn refused(code: &str) -> Option<Error> {
         "M3401" => Error::unauthenticated(),
         "M3402" => Error::new(
             Code::Forbidden,
-            "This company's account is suspended; contact support.",
+            "This company's account is suspended or closed; contact support.",
         ),
         "M3403" => Error::new(Code::Forbidden, "You do not have the permission that this needs."),
         "M3404" => Error::new(

@@ -13,7 +13,7 @@ pub use lambda_runtime::Error;
 /// What a schedule asks for.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// As the schedule's input names it: `minute`, `daily`.
+    /// As the schedule's input names it: `minute`, `hourly`, `daily`.
     pub name: String,
     pub request_id: String,
     pub budget: Budget,

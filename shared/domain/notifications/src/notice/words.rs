@@ -66,7 +66,7 @@ macro_rules! templates {
 templates! {
     "verify_email" "reset_password" "password_changed" "invite" "invite_sent" "invites_sent" "invite_accepted"
     "otp" "code_sent"
-    "account_suspended" "account_reactivated" "account_deactivated" "seat_limit_reached" "locked_out"
+    "account_suspended" "account_reactivated" "account_deactivated" "seat_limit_reached" "company_closed" "locked_out"
     "second_factor_on" "second_factor_off" "second_factors_reset" "identity_linked" "phone_changed"
     "approval_requested" "approval_reminder" "approval_escalated" "approval_decided" "approval_failed"
     "approval_withdrawn"
@@ -200,6 +200,7 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         }
         Notice::IdentityLinked { provider } => context! { provider => provider.as_str() },
         Notice::PhoneChanged { phone_masked } => context! { phone => typed(phone_masked) },
+        Notice::CompanyClosed { delete_after } => context! { delete_after => delete_after.as_str() },
         Notice::SeatLimitReached { limit } => context! { limit => *limit },
         Notice::ApprovalRequested { title, .. }
         | Notice::ApprovalReminder { title, .. }

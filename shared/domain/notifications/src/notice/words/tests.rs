@@ -5,7 +5,7 @@ const URL: &str = "https://app.example/verify?token=m3v_abc&x=1";
 
 fn every() -> Vec<Notice> {
     let text = |text: &str| text.to_owned();
-    vec![
+    let mut notices = vec![
         Notice::VerifyEmail { url: text(URL) },
         Notice::ResetPassword { url: text(URL) },
         Notice::PasswordChanged,
@@ -36,6 +36,9 @@ fn every() -> Vec<Notice> {
         Notice::AccountReactivated,
         Notice::AccountDeactivated,
         Notice::SeatLimitReached { limit: 7 },
+        Notice::CompanyClosed {
+            delete_after: text("2026-12-22"),
+        },
         Notice::LockedOut,
         Notice::SecondFactorOn { method: "totp" },
         Notice::SecondFactorOff { method: "sms" },
@@ -46,6 +49,14 @@ fn every() -> Vec<Notice> {
         Notice::PhoneChanged {
             phone_masked: text("+20********67"),
         },
+    ];
+    notices.extend(approvals());
+    notices
+}
+
+fn approvals() -> Vec<Notice> {
+    let text = |text: &str| text.to_owned();
+    vec![
         Notice::ApprovalRequested {
             title: text("Discount"),
             url: text(URL),
