@@ -14,7 +14,7 @@ use worker::{Task, caller_for};
 const TO_DELETE: &str = "SELECT tenant_id FROM app.tenants_to_delete($1)";
 /// Companies that one run looks at; the rest have their turn an hour later.
 const COMPANIES: i32 = 100;
-/// Rows that one transaction deletes.
+/// Rows that one transaction deletes, unless that takes it too long.
 const ROWS: i32 = 2000;
 
 /// Does what there is time for; one company's failure does not hold up the others and is returned in the end.
@@ -48,16 +48,19 @@ async fn delete(app: &App, task: &Task, company: &Caller) -> Result<()> {
         Some(_) => {}
     }
     app.bucket.delete_all(&exports_of(company.tenant())).await?;
-    let mut rows = 0;
+    let (mut rows, mut at_most) = (0, ROWS);
     while task.budget.may_start() {
-        let batch = async |tx| closing::delete_rows(&tx, ROWS).await;
-        match app.db.write(company, batch).await? {
-            0 => {
+        let batch = async |tx| closing::delete_rows(&tx, at_most).await;
+        match app.db.write(company, batch).await {
+            Ok(0) => {
                 tracing::info!(tenant = %company.tenant(), rows, "a closed company was deleted");
                 Metrics::of(NAME).count("CompaniesDeleted").emit(app.db.clock());
                 return Ok(());
             }
-            batch => rows += batch,
+            Ok(batch) => rows += batch,
+            // Each person is looked for in all that may name them, where what was deleted still lies.
+            Err(error) if error.is_transient() && at_most > 1 => at_most = (at_most / 10).max(1),
+            Err(error) => return Err(error),
         }
     }
     tracing::info!(tenant = %company.tenant(), rows, "a closed company is being deleted");

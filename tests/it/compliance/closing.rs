@@ -346,6 +346,17 @@ async fn a_deletion_that_is_cut_short_goes_on() {
     let late = "INSERT INTO contacts (tenant_id, id, first_name, name_norm, created_at, updated_at)
                 VALUES ($1, gen_random_uuid(), 'late', 'late', now(), now())";
     admin.execute(late, &[&world.tenant.0]).await.unwrap();
+    // So many take too long.
+    let slow = "CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF (SELECT count(*) FROM gone) > 500 THEN
+                    RAISE EXCEPTION 'too long' USING ERRCODE = 'query_canceled';
+                END IF;
+                RETURN NULL;
+            END
+        $$;
+        CREATE TRIGGER slow AFTER DELETE ON contacts REFERENCING OLD TABLE AS gone EXECUTE FUNCTION app.slow()";
+    admin.batch_execute(slow).await.unwrap();
     closing.hourly().await;
     assert_eq!(closing.deletion().await.expect(200)["status"], "deleted");
     assert_eq!(rows(world, world.tenant.0).await.values().sum::<i64>(), 0);
