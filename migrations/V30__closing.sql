@@ -23,7 +23,7 @@ RETURN interval '30 days';
 -- When a company was closed is the database's to say, and so from when on its data may be deleted: whoever
 -- has the application's connection can close a company, and has to wait like everybody else.
 CREATE FUNCTION app.close_tenant() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF OLD.status = 'deleting' AND NEW.status <> 'deleting' THEN
         RAISE EXCEPTION 'the company is being deleted' USING ERRCODE = 'check_violation';
@@ -38,10 +38,18 @@ $$;
 CREATE TRIGGER close BEFORE UPDATE ON tenants FOR EACH ROW
     WHEN (OLD.status <> NEW.status OR OLD.closed_at IS DISTINCT FROM NEW.closed_at)
     EXECUTE FUNCTION app.close_tenant();
+CREATE FUNCTION app.open_tenant() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'a company is not made closed' USING ERRCODE = 'check_violation';
+END
+$$;
+CREATE TRIGGER open BEFORE INSERT ON tenants FOR EACH ROW WHEN (NEW.closed_at IS NOT NULL OR NEW.status IN ('closed', 'deleting'))
+    EXECUTE FUNCTION app.open_tenant();
 
 -- Companies whose time is over, and those that are not done with.
 CREATE FUNCTION app.tenants_to_delete(at_most integer) RETURNS TABLE (tenant_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT t.id FROM tenants t
     WHERE t.status <> 'active'
       AND (t.status = 'deleting' OR (t.status = 'closed' AND t.closed_at <= clock_timestamp() - app.closing_grace()))
@@ -51,7 +59,7 @@ $$;
 -- How far the deletion of a company is: closed, deleting or deleted. No row for one that is not closed.
 CREATE FUNCTION app.deletion_of(tenant uuid)
 RETURNS TABLE (status text, closed_at timestamptz, delete_after timestamptz, deleted_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT t.status, t.closed_at, t.closed_at + app.closing_grace(), NULL FROM tenants t
     WHERE t.id = tenant AND t.closed_at IS NOT NULL
     UNION ALL
@@ -62,25 +70,28 @@ ALTER FUNCTION app.deletion_of OWNER TO m3_lookup;
 
 -- Whether all that a company has is being deleted: what counts, audits and guards single rows rests then.
 CREATE FUNCTION app.is_being_deleted(tenant uuid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT EXISTS (SELECT FROM tenants t WHERE t.id = tenant AND t.status = 'deleting')
 $$;
 
 -- Deletes rows of the entered company, at most so many: of every table that refers to companies, directly or
 -- by others, the farthest first. Returns how many; 0 says that there were none, and then the company itself
--- is gone: its foreign keys are what shows that nothing is left. Under policies, so of no other company.
+-- is gone: its foreign keys are what shows that nothing is left. Under policies, so of no other company. By
+-- indexes that start with the company: the planner takes its rows to lie among everybody's, and they lie together.
 CREATE FUNCTION app.delete_tenant(at_most integer) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     tenant uuid := app.current_tenant_id();
-    closed timestamptz;
+    company record;
     part regclass;
     gone bigint;
     total bigint := 0;
 BEGIN
     -- Holds up whoever still writes something for the company until this batch is done.
-    SELECT t.closed_at INTO closed FROM tenants t WHERE t.id = tenant AND t.status = 'deleting' FOR UPDATE;
+    SELECT t.status, t.closed_at INTO company FROM tenants t WHERE t.id = tenant FOR UPDATE;
     IF NOT FOUND THEN
+        RETURN 0; -- somebody else was faster
+    ELSIF company.status <> 'deleting' THEN
         RAISE EXCEPTION 'the company is not being deleted' USING ERRCODE = 'check_violation';
     END IF;
     FOR part IN
@@ -101,8 +112,7 @@ BEGIN
         EXIT WHEN total >= at_most;
     END LOOP;
     IF total = 0 THEN
-        INSERT INTO deleted_tenants AS d VALUES (tenant, closed, clock_timestamp())
-        ON CONFLICT (id) DO UPDATE SET closed_at = excluded.closed_at, deleted_at = excluded.deleted_at;
+        INSERT INTO deleted_tenants VALUES (tenant, company.closed_at, clock_timestamp()) ON CONFLICT (id) DO NOTHING;
         DELETE FROM tenants t WHERE t.id = tenant;
     END IF;
     RETURN total;
@@ -117,10 +127,10 @@ ALTER TABLE api_keys
     ADD CONSTRAINT api_keys_tenant_id_parent_key_id_fkey FOREIGN KEY (tenant_id, parent_key_id)
         REFERENCES api_keys (tenant_id, id) ON DELETE SET NULL (parent_key_id);
 
--- As before, and rest while the company is being deleted: the log goes, too, and with the people the seats,
+-- As before, and a row that is of nothing else is filed under the company. They rest while it is being deleted: the log goes, too, and with the people the seats,
 -- the limits and the last super admin.
 CREATE OR REPLACE FUNCTION app.audit_row() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
@@ -144,14 +154,15 @@ BEGIN
     PERFORM app.audit(
         TG_ARGV[0] || CASE TG_OP WHEN 'INSERT' THEN '.created' WHEN 'UPDATE' THEN '.updated' ELSE '.deleted' END,
         TG_ARGV[0],
-        coalesce(known ->> 'id', known ->> 'user_id', known ->> 'child_role_id', known ->> 'group_id', known ->> 'role_id')::uuid,
+        coalesce(known ->> 'id', known ->> 'user_id', known ->> 'child_role_id', known ->> 'group_id', known ->> 'role_id',
+                 known ->> 'tenant_id')::uuid,
         was, is_now);
     RETURN NULL;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION app.limit_row() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'INSERT' AND NEW.tenant_id IS NOT NULL THEN
         PERFORM app.consume(NEW.tenant_id, app.acting_user(), TG_ARGV[0], 1, now());
@@ -163,7 +174,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION app.count_seat() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     at timestamptz := clock_timestamp();
     used bigint;
@@ -192,7 +203,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION app.settle_seats() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     changed jsonb := CASE TG_OP WHEN 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
     tenant uuid := (changed ->> 'tenant_id')::uuid;
@@ -215,7 +226,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION app.keep_a_super_admin() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     super_admin uuid;
 BEGIN

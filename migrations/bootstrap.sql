@@ -1,5 +1,5 @@
 -- Run by an administrator before the numbered migrations, and again without effect: the roles that
--- own, use and look things up in this database. Needs CREATEROLE, not superuser.
+-- own, use and look things up in this database. Needs CREATEROLE and the database, not superuser.
 DO $$
 DECLARE
     wanted text;
@@ -27,6 +27,8 @@ BEGIN
         ALTER ROLE m3_app SET lock_timeout = '5s';
         ALTER ROLE m3_app SET idle_in_transaction_session_timeout = '15s';
     END IF;
+    -- A temporary table hides the table of its name, also from functions that run as the owner.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;
 

@@ -7,6 +7,7 @@ mod events;
 mod flood;
 mod logs;
 mod main_job;
+mod new_user;
 mod poison;
 mod stack;
 mod tenant;

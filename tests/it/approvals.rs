@@ -9,5 +9,5 @@ mod gating;
 mod overrides;
 mod policies;
 mod queue;
-mod setup;
+pub mod setup;
 mod sla;

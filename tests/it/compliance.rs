@@ -1,5 +1,6 @@
 //! The audit log, and a person's data exported and erased.
 
+mod approval_lines;
 mod audit_log;
 mod chain;
 mod closing;
@@ -8,7 +9,7 @@ mod erasure;
 mod events;
 mod expiring;
 mod export;
-mod furnish;
+pub mod furnish;
 mod keeping;
 mod late;
 mod person;

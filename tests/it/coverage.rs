@@ -1,7 +1,9 @@
 //! What holds for every endpoint, from the tables themselves: a new one can't be forgotten.
 
 mod foreign;
+mod gates;
 mod gateway;
+mod lists;
 pub mod records;
 mod references;
 
@@ -218,50 +220,6 @@ async fn the_description_names_every_endpoint_and_no_other() {
         })
         .collect();
     assert_eq!(declared, described);
-}
-
-/// Lists are alike: pages of a bounded size, a cursor that is the list's own, sorts that it names.
-#[tokio::test]
-async fn every_list_keeps_the_contract_of_lists() {
-    let stack = Stack::new().await;
-    let me = stack.world.admin().await;
-    let mut lists = 0;
-    for (endpoints, api) in functions(&stack).await {
-        for endpoint in endpoints {
-            if endpoint.method != "GET" || endpoint.path.contains('{') || endpoint.access == Access::Operator
-            {
-                continue;
-            }
-            let ask = async |query: &str| api.get(&me, &format!("{}{query}", endpoint.path)).await;
-            let first = ask("?limit=1").await;
-            if first.status != 200 || first.json()["data"].as_array().is_none() {
-                continue;
-            }
-            lists += 1;
-            let page = first.json();
-            let path = endpoint.path;
-            assert!(
-                page.get("next_cursor").is_some(),
-                "{path} says nothing of a next page"
-            );
-            assert!(page["data"].as_array().unwrap().len() <= 1, "{path} has a bound");
-            for (query, status) in [
-                ("?limit=0", 422),
-                ("?limit=201", 422),
-                ("?limit=many", 422),
-                ("?cursor=of-another-list", 400),
-                ("?sort=nothing", 422),
-            ] {
-                let answer = ask(query).await;
-                assert_eq!(answer.status, status, "{path}{query}: {}", answer.text);
-            }
-            if let Some(cursor) = page["next_cursor"].as_str() {
-                let next = ask(&format!("?limit=1&cursor={cursor}")).await.expect(200);
-                assert_ne!(next["data"], page["data"], "{path}: the next page is another");
-            }
-        }
-    }
-    assert!(lists >= 14, "only {lists} lists were found");
 }
 
 /// operations.tsv is written by hand: who may call what changes on purpose, or not at all.

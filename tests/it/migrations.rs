@@ -73,9 +73,38 @@ async fn partitions_are_there_before_they_are_needed() {
 #[tokio::test]
 async fn the_application_refuses_to_work_as_somebody_who_sees_everything() {
     let own = fresh_database(true).await;
-    let db = db::Db::new(&own.admin, testkit::keys::sealer(), kernel::Clock::system()).unwrap();
+    let admin = admin_client(&own.admin).await;
+    let refused = async |settings: &config::Database| {
+        let db = db::Db::new(settings, testkit::keys::sealer(), kernel::Clock::system()).unwrap();
+        let code = |error: kernel::Error| error.code();
+        (
+            db.warm_up().await.map_err(code),
+            db.lookup("SELECT 1", &[]).await.map(drop).map_err(code),
+        )
+    };
+    let internal = kernel::Code::Internal;
+    assert_eq!(refused(&own.settings).await, (Ok(()), Ok(())));
+    assert_eq!(refused(&own.admin).await, (Err(internal), Err(internal)));
+    for role in ["m3_owner", "m3_lookup"] {
+        let member = format!("member_{}", testkit::unique()).replace('-', "_");
+        let make = format!("CREATE ROLE {member} LOGIN PASSWORD 'x' IN ROLE {role}");
+        admin.batch_execute(&make).await.unwrap();
+        let settings = config::Database {
+            username: member.clone(),
+            ..own.admin.clone()
+        };
+        let outcome = refused(&settings).await;
+        admin.batch_execute(&format!("DROP ROLE {member}")).await.unwrap();
+        assert_eq!(outcome, (Err(internal), Err(internal)), "a member of {role}");
+    }
+    let away = config::Database {
+        port: 1,
+        ..own.settings.clone()
+    };
+    let unavailable = kernel::Code::Unavailable;
     assert_eq!(
-        db.lookup("SELECT 1", &[]).await.unwrap_err().code(),
-        kernel::Code::Unavailable
+        refused(&away).await,
+        (Ok(()), Err(unavailable)),
+        "it may be back in a moment"
     );
 }

@@ -1,6 +1,8 @@
 //! What holds for every request: tokens, envelopes, ids.
 
-use crate::support::{Login, World, claims_from, public_key, token};
+mod keys;
+
+use crate::support::{AUDIENCE, ISSUER, Login, World, claims_from, pkcs8, public_key, token};
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -32,7 +34,34 @@ async fn a_token_that_is_not_ours_is_refused() {
     );
     let mut tampered = me.token.clone();
     tampered.replace_range(me.token.len() - 4.., "AAAA");
+    // Signed with the right key, as everything but the one claim would have it.
+    let saying = |claim: &str, value: serde_json::Value| {
+        let mut claims = claims.clone();
+        claims[claim] = value;
+        let signer = identity::Signer::new("test", &pkcs8()).unwrap();
+        signer.sign(&claims).unwrap()
+    };
+    for same in [saying("iss", json!(ISSUER)), saying("aud", json!(AUDIENCE))] {
+        let login = Login {
+            token: same,
+            ..me.clone()
+        };
+        api.get(&login, "/v1/contacts").await.expect(200);
+    }
+    let elsewhere = format!("{ISSUER}.elsewhere.example");
     for (what, token, code) in [
+        (
+            "another issuer",
+            saying("iss", json!(elsewhere)),
+            "UNAUTHENTICATED",
+        ),
+        ("no issuer", saying("iss", json!("")), "UNAUTHENTICATED"),
+        (
+            "another audience",
+            saying("aud", json!("another-service")),
+            "UNAUTHENTICATED",
+        ),
+        ("no audience", saying("aud", json!("")), "UNAUTHENTICATED"),
         ("alg none", none, "UNAUTHENTICATED"),
         ("HS256 with the public key", confused, "UNAUTHENTICATED"),
         ("an unknown kid", unknown_kid, "UNAUTHENTICATED"),

@@ -1,6 +1,8 @@
 //! Row-level security, tested as if the application's own conditions were gone, and the catalogue
 //! that proves it for every table there is.
 
+use crate::auth::setup::Company;
+use crate::compliance::furnish::furnish;
 use crate::support::World;
 use serde_json::json;
 
@@ -84,10 +86,32 @@ async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
     ] {
         assert_eq!(client.execute(statement, &[&id]).await.unwrap(), 0, "{statement}");
     }
+    world.admin().await;
     let moved = client
         .execute("UPDATE users SET tenant_id = $1", &[&other.tenant.0])
         .await;
-    assert!(moved.is_ok_and(|rows| rows == 0), "there is nobody to move");
+    assert_eq!(
+        moved.unwrap_err().code().unwrap(),
+        &tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE
+    );
+    // Of a company that has something nearly everywhere.
+    furnish(&other, other.user("staff").await.user_id).await;
+    let (mut held, admin) = (0, world.admin_sql().await);
+    let tables = "SELECT c.relname::text FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND has_table_privilege('m3_app', c.oid, 'SELECT')";
+    for table in admin.query(tables, &[]).await.unwrap() {
+        let count = format!(
+            "SELECT count(*) FROM {} WHERE tenant_id = $1",
+            table.get::<_, String>(0)
+        );
+        let there: i64 = admin.query_one(&count, &[&other.tenant.0]).await.unwrap().get(0);
+        let seen: i64 = client.query_one(&count, &[&other.tenant.0]).await.unwrap().get(0);
+        assert_eq!(seen, 0, "{count}");
+        held += i64::from(there > 0);
+    }
+    assert!(held > 30, "{held} tables hold something of the other");
     for forbidden in [
         "TRUNCATE contacts",
         "DELETE FROM audit_logs",
@@ -97,6 +121,32 @@ async fn a_tenant_reaches_no_row_of_another_by_any_statement() {
     ] {
         assert!(client.batch_execute(forbidden).await.is_err(), "{forbidden}");
     }
+}
+
+/// Logging out takes a token that opens nothing any more, and so reads it by itself.
+#[tokio::test]
+async fn a_logout_that_names_another_tenant_ends_nothing() {
+    let company = Company::new().await;
+    let bearer = format!("Bearer {}", company.signed_up["access_token"].as_str().unwrap());
+    let named = |tenant: String| [("authorization", bearer.clone()), ("x-tenant-id", tenant)];
+    let log_out = async |headers: [(&str, String); 2]| {
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        company.api.call("POST", "/v1/auth/logout", &headers, "").await
+    };
+    let other = log_out(named(testkit::unique().to_string())).await;
+    other.expect_code(401, "TENANT_MISMATCH");
+    let me = company.login(&company.signed_up);
+    let still = company.api.get(&me, "/v1/auth/sessions").await;
+    assert_eq!(still.expect(200)["data"].as_array().unwrap().len(), 1);
+    log_out(named(company.world.tenant.to_string())).await.expect(204);
+    company
+        .api
+        .get(&me, "/v1/auth/sessions")
+        .await
+        .expect_code(401, "UNAUTHENTICATED");
 }
 
 #[tokio::test]
@@ -138,6 +188,21 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
                AND pg_get_expr(p.polwithcheck, p.polrelid) LIKE '%app.current_tenant_id()%')",
     );
     assert_eq!(without_policy.await, Vec::<String>::new());
+    // Policies add up, so one that is loose opens what the others close.
+    let open_to_us = names(
+        "SELECT DISTINCT policyname || ' ' || cmd || ' ' || coalesce(qual, '-') || ' ' || coalesce(with_check, '-')
+         FROM pg_policies WHERE roles && '{m3_app,public}' OR permissive = 'RESTRICTIVE' ORDER BY 1",
+    );
+    let own = "( SELECT app.current_tenant_id() AS current_tenant_id))";
+    assert_eq!(
+        open_to_us.await,
+        [
+            "system SELECT (tenant_id IS NULL) -".to_owned(),
+            format!("tenant ALL (id = {own} (id = {own}"),
+            format!("tenant ALL (tenant_id = {own} (tenant_id = {own}"),
+            "unresolved INSERT - ((tenant_id IS NULL) AND (status = 'unresolved'::text))".to_owned(),
+        ]
+    );
     let nullable_tenant = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT a.attnotnull ORDER BY 1",
@@ -208,11 +273,20 @@ async fn the_catalogue_shows_that_every_table_is_a_tenant_table() {
             OR (table_name = 'audit_logs' AND privilege_type <> 'SELECT') OR table_name = 'audit_chains')",
     );
     assert_eq!(dangerous.await, Vec::<String>::new());
-    let loose_definers = names(
+    // A body that is text looks its names up when it runs; the temporary schema would come first if it were
+    // not named.
+    let loose = names(
         "SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-         WHERE n.nspname = 'app' AND p.prosecdef AND NOT coalesce(p.proconfig::text LIKE '%search_path%', false)",
+         WHERE n.nspname = 'app' AND p.prosqlbody IS NULL
+           AND (p.prosecdef OR regexp_replace(p.prosrc, 'epoch FROM', '', 'g') ~* '\\m(from|into|update|join)\\M')
+           AND NOT coalesce('search_path=pg_catalog, public, pg_temp' = ANY (p.proconfig), false)",
     );
-    assert_eq!(loose_definers.await, Vec::<String>::new());
+    assert_eq!(loose.await, Vec::<String>::new());
+    let temporary = names(
+        "SELECT r.rolname::text FROM pg_roles r WHERE r.rolname IN ('m3_app', 'm3_lookup', 'm3_owner')
+         AND has_database_privilege(r.oid, current_database(), 'TEMPORARY')",
+    );
+    assert_eq!(temporary.await, Vec::<String>::new());
     let insecure_views = names(
         "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'v' AND n.nspname IN ('public', 'app') AND NOT coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)",

@@ -65,7 +65,7 @@ impl App {
         ];
         let secrets = cloud.secrets(&env, &wanted).await?;
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         let limiter = cloud.rate_limiter(setting("STATE_TABLE")?, clock.clone());
         let factor = if setting("M3_ENV")? == "local" {
             LOCAL_FACTOR

@@ -60,7 +60,7 @@ impl App {
         let wanted = [secret::DATABASE, secret::TOKEN_KEYS, secret::DATA_KEYS];
         let secrets = cloud.secrets(&env, &wanted).await?;
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         let app_url = env.required("APP_URL").map_err(Error::internal)?;
         Ok(Self {
             db,

@@ -3,9 +3,9 @@
 use crate::App;
 use crate::answer::{Delivered, Delivery, TokenAnswer};
 use axum::extract::State;
+use identity::InviteToken;
 use identity::joining::{self, Acceptance, Invitee};
 use identity::user::Account;
-use identity::{InviteToken, RefreshToken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use web::{Json, Origin, Quota, Result};
@@ -76,7 +76,7 @@ pub(crate) async fn accept<const STATUS: u16>(
         .await?;
     check(&invitee)?;
     let acceptance = Acceptance::parse(&invitee, answer.full_name, answer.password)?;
-    let refresh_token = RefreshToken::generate()?;
+    let refresh_token = app.tokens.refresh_token()?;
     let accepted = app.db.write(&caller, async |tx| {
         joining::accept(&tx, token, &acceptance, Some(&refresh_token)).await
     });

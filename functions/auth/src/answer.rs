@@ -6,7 +6,7 @@ use aide::{OperationOutput, generate::GenContext};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use identity::user::Account;
-use identity::{RefreshToken, Session, refresh_token, token};
+use identity::{RefreshToken, Session};
 use kernel::{Result, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,13 +69,13 @@ impl App {
             Delivery::Body => (Some(refresh_token.expose().to_owned()), None),
             Delivery::Cookie => (
                 None,
-                Some(cookie(refresh_token.expose(), refresh_token::LIFETIME.as_secs())),
+                Some(cookie(refresh_token.expose(), refresh_token.lasts().as_secs())),
             ),
         };
         let tokens = TokenAnswer {
             access_token,
             token_type: "Bearer",
-            expires_in: token::LIFETIME_SECONDS,
+            expires_in: self.tokens.access_seconds(),
             refresh_token: in_body,
         };
         Ok((tokens, cookie))

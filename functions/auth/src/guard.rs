@@ -2,8 +2,8 @@
 //!
 //! When `DynamoDB` is away, whatever can be guessed or sent without end fails closed (503): login, its
 //! second step, signup, links by mail, codes to phones, and proofs of a signed-in user. What a token of
-//! 256 random bits opens fails open: refresh (closing it would end every session within 15 minutes) and
-//! links.
+//! 256 random bits opens fails open: refresh (closing it would end every session within 15 minutes),
+//! logout and links.
 
 use crate::limits::Limits;
 use crate::proving::Offered;
@@ -16,17 +16,17 @@ use telemetry::Metrics;
 use uuid::Uuid;
 use web::Quota;
 
-/// S1.6: 5 wrong passwords, then 10 minutes none; `guesses` says of whom.
-pub(crate) const WRONG_PASSWORDS: LockOut = LockOut::of("login");
+/// What wrong passwords are counted by (S1.6); `guesses` says of whom. [`Limits`] says how many there may be.
+pub(crate) const WRONG_PASSWORDS: &str = "login";
 /// As many wrong second factors of one user, over all of the user's logins under way.
-const WRONG_SECOND_FACTORS: LockOut = LockOut::of("second-factor");
+const WRONG_SECOND_FACTORS: &str = "second-factor";
 /// As many wrong passwords of a user who is signed in. Counted apart, so that a stolen session locks
 /// nobody out of logging in.
-const WRONG_PASSWORD_PROOFS: LockOut = LockOut::of("proof-password");
+const WRONG_PASSWORD_PROOFS: &str = "proof-password";
 /// As many wrong codes of the app in use, or backup codes, of one.
-const WRONG_CODE_PROOFS: LockOut = LockOut::of("proof-code");
+const WRONG_CODE_PROOFS: &str = "proof-code";
 /// As many wrong codes of an app that is not in use yet.
-const WRONG_NEW_APPS: LockOut = LockOut::of("new-app");
+const WRONG_NEW_APPS: &str = "new-app";
 /// Login codes that are sent to one user, whose password somebody has.
 const LOGIN_CODES: RateLimit = RateLimit {
     name: "login-codes",
@@ -86,13 +86,8 @@ impl Guard {
     pub(crate) fn from_config(env: &Env, cloud: &Cloud, sealer: Sealer, clock: Clock) -> Result<Self> {
         let table = env.required("STATE_TABLE").map_err(Error::internal)?;
         let local = env.required("M3_ENV").map_err(Error::internal)? == "local";
-        Ok(Self::new(
-            cloud,
-            table,
-            sealer,
-            clock,
-            Limits::times(if local { LOCAL_FACTOR } else { 1 }),
-        ))
+        let limits = Limits::from_env(env, if local { LOCAL_FACTOR } else { 1 }).map_err(Error::internal)?;
+        Ok(Self::new(cloud, table, sealer, clock, limits))
     }
 
     /// Tells operators of a wrong password or second factor; of whom is said in the audit log alone.
@@ -110,7 +105,7 @@ impl Guard {
         self.take(&self.limits.signups, origin, quota).await
     }
 
-    /// Counts a refresh from an address.
+    /// Counts a refresh, or a logout, from an address.
     pub(crate) async fn refresh_from(&self, origin: &Origin, quota: &Quota) -> Result<()> {
         self.take_open(&self.limits.refreshes, origin, quota).await
     }
@@ -175,14 +170,14 @@ impl Guard {
 
     /// Counts a second factor of a user, before it is looked at.
     pub(crate) async fn second_factor(&self, user_id: Uuid) -> Result<()> {
-        self.begin(&WRONG_SECOND_FACTORS, &Key::id(user_id))
+        self.begin(WRONG_SECOND_FACTORS, &Key::id(user_id))
             .await
             .map(drop)
     }
 
     /// The second factor was right.
     pub(crate) async fn second_factor_right(&self, user_id: Uuid) {
-        self.clear(&WRONG_SECOND_FACTORS, &Key::id(user_id)).await;
+        self.clear(WRONG_SECOND_FACTORS, &Key::id(user_id)).await;
     }
 
     /// Counts a proof of a signed-in user, before it is looked at.
@@ -197,7 +192,8 @@ impl Guard {
 
     /// Nothing was looked at: whoever asked may not enter.
     pub(crate) async fn not_a_proof(&self, offered: Offered, user_id: Uuid) {
-        warn(self.lock_outs.take_back(wrong(offered), &Key::id(user_id)).await);
+        let rule = self.rule(wrong(offered));
+        warn(self.lock_outs.take_back(&rule, &Key::id(user_id)).await);
     }
 
     /// Tells operators of a try after too many.
@@ -206,8 +202,8 @@ impl Guard {
     }
 
     /// Counts a try; how many more are left.
-    pub(crate) async fn begin(&self, rule: &LockOut, key: &Key) -> Result<u32> {
-        match self.lock_outs.begin(rule, key).await? {
+    pub(crate) async fn begin(&self, wrong: &'static str, key: &Key) -> Result<u32> {
+        match self.lock_outs.begin(&self.rule(wrong), key).await? {
             Attempt::Allowed { left } => Ok(left),
             Attempt::Locked { retry_after } => {
                 self.locked_out();
@@ -216,8 +212,17 @@ impl Guard {
         }
     }
 
-    pub(crate) async fn clear(&self, rule: &LockOut, key: &Key) {
-        warn(self.lock_outs.clear(rule, key).await);
+    pub(crate) async fn clear(&self, wrong: &'static str, key: &Key) {
+        warn(self.lock_outs.clear(&self.rule(wrong), key).await);
+    }
+
+    /// How much is borne of what is wrong.
+    pub(crate) fn rule(&self, wrong: &'static str) -> LockOut {
+        LockOut {
+            tries: self.limits.wrong_tries,
+            lock_for: self.limits.back_off,
+            ..LockOut::of(wrong)
+        }
     }
 
     async fn take_open(&self, limit: &RateLimit, origin: &Origin, quota: &Quota) -> Result<()> {
@@ -255,11 +260,11 @@ impl Guard {
     }
 }
 
-fn wrong(offered: Offered) -> &'static LockOut {
+fn wrong(offered: Offered) -> &'static str {
     match offered {
-        Offered::Password => &WRONG_PASSWORD_PROOFS,
-        Offered::Code => &WRONG_CODE_PROOFS,
-        Offered::NewApp => &WRONG_NEW_APPS,
+        Offered::Password => WRONG_PASSWORD_PROOFS,
+        Offered::Code => WRONG_CODE_PROOFS,
+        Offered::NewApp => WRONG_NEW_APPS,
     }
 }
 

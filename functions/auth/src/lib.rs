@@ -164,7 +164,7 @@ impl App {
             db,
         };
         identity::password::warm_up()?;
-        app.db.warm_up().await;
+        app.db.warm_up().await?;
         Ok(app)
     }
 

@@ -2,10 +2,8 @@
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
-use crate::guesses::Guess;
-use crate::sign_in::sign_in;
+use crate::sign_in::{audit_failures, sign_in};
 use axum::extract::State;
-use futures::future::try_join_all;
 use identity::login::{self, Credentials};
 use identity::sign_in::FirstFactor;
 use kernel::{Code, Error};
@@ -65,7 +63,7 @@ pub async fn create(
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => {
             app.guard.login_failed();
-            audit_failure(&app, &origin, &guess).await?;
+            audit_failures(&app, &origin, guess.accounts()).await?;
             Err(login::refused())
         }
         Err(error) => Err(error),
@@ -89,17 +87,4 @@ fn right_so_far(error: &Error) -> bool {
         error.code(),
         Code::AuthTenantRequired | Code::AuthTwoFactorRequired
     )
-}
-
-/// A line in the audit log of each account that it could have been; at the last try its owner is told.
-async fn audit_failure(app: &App, origin: &kernel::Origin, guess: &Guess) -> Result<()> {
-    let noted = guess.accounts().map(async |(account, locked_out)| {
-        let caller = App::act_for(account.tenant, origin);
-        let noted = app.db.write(&caller, async |tx| {
-            login::audit_failure(&tx, account.user_id, locked_out).await
-        });
-        noted.await
-    });
-    try_join_all(noted).await?;
-    Ok(())
 }

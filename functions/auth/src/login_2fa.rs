@@ -6,8 +6,8 @@ use aide::openapi::{Operation, Response as ApiResponse};
 use aide::{OperationOutput, generate::GenContext};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use identity::login_code;
 use identity::sign_in::{self, ChallengeToken, Factor, Finished};
-use identity::{RefreshToken, login_code};
 use kernel::Error;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub async fn create(
         return send(&app, &caller, owner.user_id, &challenge, body.method).await;
     };
     app.guard.second_factor(user_id).await?;
-    let token = RefreshToken::generate()?;
+    let token = app.tokens.refresh_token()?;
     let finished = app.db.write(&caller, async |tx| {
         sign_in::finish(&tx, user_id, &challenge, (body.method, code), &token).await
     });

@@ -4,7 +4,7 @@ mod providers;
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
-use crate::sign_in::sign_in;
+use crate::sign_in::{audit_failures, sign_in};
 use axum::extract::State;
 use identity::oauth::{self, Candidate, IdentityProvider, Subject, Vouched};
 use identity::sign_in::FirstFactor;
@@ -112,9 +112,11 @@ pub async fn callback(
         subject: &identity.subject,
         email: &email,
     };
-    let candidates = oauth::find(&app.db, &vouched, tenant.as_deref()).await?;
+    let found = oauth::find(&app.db, &vouched, tenant.as_deref()).await?;
+    let (candidates, barred): (Vec<Candidate>, Vec<Candidate>) =
+        found.into_iter().partition(|candidate| candidate.active);
     let candidate = match candidates.as_slice() {
-        [] => return Err(oauth::no_account().into()),
+        [] => return Err(refuse(&app, &origin, &barred).await?.into()),
         [one] => one,
         several => {
             app.oauth
@@ -129,8 +131,22 @@ pub async fn callback(
     } else {
         FirstFactor::Unlinked(&subject)
     };
-    let answer = sign_in::<200>(&app, &origin, candidate.account, proved, body.delivery).await?;
-    Ok(answer.ok_or_else(oauth::no_account)?.map(OauthAnswer::from))
+    match sign_in::<200>(&app, &origin, candidate.account, proved, body.delivery).await? {
+        Some(answer) => Ok(answer.map(OauthAnswer::from)),
+        None => Err(refuse(&app, &origin, &candidates).await?.into()),
+    }
+}
+
+/// The answer to somebody whom no account lets in, once the logs of those that would have tell of it.
+async fn refuse(app: &App, origin: &kernel::Origin, barred: &[Candidate]) -> kernel::Result<Error> {
+    app.guard.login_failed();
+    audit_failures(
+        app,
+        origin,
+        barred.iter().map(|candidate| (candidate.account, false)),
+    )
+    .await?;
+    Ok(oauth::no_account())
 }
 
 impl From<SignedInAnswer> for OauthAnswer {

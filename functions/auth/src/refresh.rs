@@ -47,7 +47,7 @@ pub async fn create(
     let owner = refresh_token::owner(&app.db, &token)
         .await?
         .ok_or_else(token_refused)?;
-    let successor = RefreshToken::generate()?;
+    let successor = app.tokens.refresh_token()?;
     let caller = App::act_for(owner.tenant, &origin);
     match app
         .db

@@ -2,8 +2,8 @@
 
 use crate::App;
 use crate::answer::{Delivered, Delivery, SignedInAnswer};
-use identity::RefreshToken;
-use identity::login::FoundAccount;
+use futures::future::try_join_all;
+use identity::login::{self, FoundAccount};
 use identity::sign_in::{self, Begun, CHALLENGE_LIFETIME, ChallengeToken, FirstFactor};
 use kernel::{Code, Error, Result};
 use serde_json::json;
@@ -21,7 +21,7 @@ pub(crate) async fn sign_in<const STATUS: u16>(
     proved: FirstFactor<'_>,
     delivery: Delivery,
 ) -> Result<Option<Delivered<STATUS, SignedInAnswer>>> {
-    let (token, challenge) = (RefreshToken::generate()?, ChallengeToken::generate()?);
+    let (token, challenge) = (app.tokens.refresh_token()?, ChallengeToken::generate()?);
     let caller = App::act_for(account.tenant, origin);
     let begun = app
         .db
@@ -45,4 +45,21 @@ fn second_factor_required(challenge: &ChallengeToken, methods: &[String]) -> Err
         "methods": methods,
         "expires_in": CHALLENGE_LIFETIME.as_secs(),
     }))
+}
+
+/// A line in the audit log of each account that it could have been; at the last try its owner is told.
+pub(crate) async fn audit_failures(
+    app: &App,
+    origin: &kernel::Origin,
+    accounts: impl Iterator<Item = (FoundAccount, bool)>,
+) -> Result<()> {
+    let noted = accounts.map(async |(account, locked_out)| {
+        let caller = App::act_for(account.tenant, origin);
+        let noted = app.db.write(&caller, async |tx| {
+            login::audit_failure(&tx, account.user_id, locked_out).await
+        });
+        noted.await
+    });
+    try_join_all(noted).await?;
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! Access tokens: made here, verified everywhere.
 
 use config::{Env, Secrets, SigningKeys, TokenKeys, secret};
+use identity::refresh_token::{self, Owner};
 use identity::token::{LIFETIME_SECONDS, Signer};
-use identity::{Session, refresh_token::Owner};
+use identity::{RefreshToken, Session};
+use jiff::SignedDuration;
 use kernel::{Clock, Error, Result, TenantId};
 use web::{Claims, TokenVerifier};
 
@@ -12,6 +14,8 @@ pub struct Tokens {
     verifier: TokenVerifier,
     issuer: String,
     audience: String,
+    access_seconds: i64,
+    refresh_lasts: SignedDuration,
 }
 
 impl Tokens {
@@ -27,6 +31,8 @@ impl Tokens {
             verifier: TokenVerifier::new(published, issuer, audience)?,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
+            access_seconds: LIFETIME_SECONDS,
+            refresh_lasts: refresh_token::LIFETIME,
         };
         let probe = tokens.claims(
             TenantId(uuid::Uuid::nil()),
@@ -57,12 +63,34 @@ impl Tokens {
         let signing: SigningKeys = secrets.parse(secret::TOKEN_SIGNING).map_err(Error::internal)?;
         let published: TokenKeys = secrets.parse(secret::TOKEN_KEYS).map_err(Error::internal)?;
         let issuer = env.required("TOKEN_ISSUER").map_err(Error::internal)?;
-        Self::new(
-            &signing,
-            &published,
-            issuer,
-            env.or("TOKEN_AUDIENCE", "m3corecrm"),
-        )
+        let audience = env.or("TOKEN_AUDIENCE", "m3corecrm");
+        Self::new(&signing, &published, issuer, audience)?
+            .lasting(env)
+            .map_err(Error::internal)
+    }
+
+    /// The same, good for as long as the environment says (S1.6): `ACCESS_TOKEN_MINUTES`, `REFRESH_TOKEN_DAYS`.
+    ///
+    /// # Errors
+    /// When one is no number, or out of bounds.
+    pub fn lasting(self, env: &Env) -> config::Result<Self> {
+        let minutes = env.number("ACCESS_TOKEN_MINUTES", 15, 1..=60)?;
+        let days = env.number("REFRESH_TOKEN_DAYS", 30, 1..=90)?;
+        Ok(Self {
+            access_seconds: i64::from(minutes) * 60,
+            refresh_lasts: SignedDuration::from_hours(i64::from(days) * 24),
+            ..self
+        })
+    }
+
+    /// How long an access token is good for.
+    pub(crate) fn access_seconds(&self) -> i64 {
+        self.access_seconds
+    }
+
+    /// A new refresh token.
+    pub(crate) fn refresh_token(&self) -> Result<RefreshToken> {
+        Ok(RefreshToken::generate()?.lasting(self.refresh_lasts))
     }
 
     /// An access token of a session.
@@ -89,7 +117,7 @@ impl Tokens {
             tid: tenant.0,
             sid: session.id,
             iat: now,
-            exp: now + LIFETIME_SECONDS,
+            exp: now + self.access_seconds,
         }
     }
 }

@@ -40,7 +40,7 @@ impl App {
             .await?;
         let web = Web::from_config(&env, &secrets, Clock::system())?;
         let db = db::Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         let app_url = env.required("APP_URL").map_err(Error::internal)?;
         let app_url = app_url.trim_end_matches('/').into();
         Ok(Self { db, web, app_url })

@@ -46,7 +46,7 @@ impl App {
             .secrets(&env, &[secret::DATABASE, secret::DATA_KEYS])
             .await?;
         let db = Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         Ok(Self {
             db,
             bucket: cloud.bucket(setting("BUCKET")?),

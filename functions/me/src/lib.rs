@@ -47,7 +47,7 @@ impl App {
                 .map(|key| (key.kid.as_str(), key.public_key.as_str())),
         );
         let db = db::Db::from_config(&secrets, Clock::system())?;
-        db.warm_up().await;
+        db.warm_up().await?;
         Ok(Self {
             db,
             jwks: Arc::new(jwks),

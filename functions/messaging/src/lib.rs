@@ -56,7 +56,7 @@ impl App {
         let secrets = cloud.secrets(&env, &wanted).await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
         let db = db::Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         Ok(Self {
             db,
             web: Web::from_config(&env, &secrets, clock.clone())?,

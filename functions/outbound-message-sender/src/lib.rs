@@ -47,7 +47,7 @@ impl App {
         let wanted = [secret::DATABASE, secret::DATA_KEYS, secret::GLOBAL_ACCOUNTS];
         let secrets = cloud.secrets(&env, &wanted).await?;
         let db = Db::from_config(&secrets, Clock::system())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         let url = |name, default| env.or(name, default).trim_end_matches('/').to_owned();
         let endpoints = Endpoints {
             meta_api_url: url("META_API_URL", "https://graph.facebook.com/v23.0"),

@@ -47,7 +47,7 @@ impl App {
             .secrets(&env, &[secret::DATABASE, secret::DATA_KEYS])
             .await?;
         let db = Db::from_config(&secrets, Clock::system())?;
-        db.warm_up().await;
+        db.warm_up().await?;
         Ok(Self {
             db,
             domain_events: cloud.queue(setting("DOMAIN_EVENTS_QUEUE_URL")?),

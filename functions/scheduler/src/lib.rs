@@ -41,7 +41,7 @@ impl App {
             .await?;
         let edge = secrets.sealer(secret::EDGE_KEYS).map_err(Error::internal)?;
         let db = Db::from_config(&secrets, clock.clone())?.with_after_commit(cloud.after_commit(&env)?);
-        db.warm_up().await;
+        db.warm_up().await?;
         Ok(Self {
             bucket: cloud.bucket(setting("BUCKET")?),
             db,

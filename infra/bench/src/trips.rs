@@ -7,6 +7,7 @@ use crate::{Bench, data, proxy};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 const ONE_WAY: Duration = Duration::from_millis(10);
 
@@ -44,6 +45,21 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     })?;
     row(table, "patch of a contact", 3.0, patch);
 
+    let admin = client.token.clone();
+    client.token = member(bench).await?;
+    let list = client.trips(|client| client.ask("GET", "/v1/contacts", None, &Value::Null))?;
+    row(table, "list of contacts, by a role that a group gives", 2.0, list);
+    let (_admin, port) = bench.serve("admin", Some(settings.clone()), json!({}))?;
+    client.connection = Connection::open(port)?;
+    let create = client.trips(Client::create_group)?;
+    row(
+        table,
+        "create of a group, which the plan includes, by a role that a group gives",
+        3.0,
+        create,
+    );
+    client.token = admin;
+
     let account = crate::intake::account(bench, &bench.lonely).await?;
     let (_messaging, port) = bench.serve("messaging", Some(settings), json!({ "account": account }))?;
     client.connection = Connection::open(port)?;
@@ -56,6 +72,32 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> Result<()> {
     let reply = client.trips(|client| client.ask("POST", &messages, None, &json!({ "body": "Hello" })))?;
     row(table, "reply in a conversation", 3.0, reply);
     Ok(())
+}
+
+/// An access token of somebody in the lonely tenant who has the role of an administrator through a group
+/// alone. The tenant may have any number of groups: each run makes some.
+async fn member(bench: &Bench) -> Result<String> {
+    let admin = bench.server.admin(&bench.lonely).await?;
+    let tenant = data::tenant(1).0;
+    let [user, session, group] = [0x01_9001, 0x01_9002, 0x01_9003].map(Uuid::from_u128);
+    admin
+        .batch_execute(&format!(
+            "SELECT set_config('app.current_tenant_id', '{tenant}', false);
+             INSERT INTO entitlement_overrides (tenant_id, scope, scope_id, code, created_at, updated_at)
+             VALUES ('{tenant}', 'tenant', '{tenant}', 'groups.max', now(), now()) ON CONFLICT DO NOTHING;
+             INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at)
+             VALUES ('{tenant}', '{user}', 'member@bench.invalid', 'member@bench.invalid', 'Member', now()) ON CONFLICT DO NOTHING;
+             INSERT INTO sessions (tenant_id, id, user_id, created_at, last_used_at, expires_at)
+             VALUES ('{tenant}', '{session}', '{user}', now(), now(), now() + interval '30 days') ON CONFLICT DO NOTHING;
+             INSERT INTO groups (tenant_id, id, code, name, created_at, updated_at)
+             VALUES ('{tenant}', '{group}', 'bench', 'Bench', now(), now()) ON CONFLICT DO NOTHING;
+             INSERT INTO group_roles (tenant_id, group_id, role_id, created_at)
+             SELECT '{tenant}', '{group}', id, now() FROM roles WHERE code = 'admin' AND tenant_id IS NULL ON CONFLICT DO NOTHING;
+             INSERT INTO group_members (tenant_id, group_id, user_id, added_at)
+             VALUES ('{tenant}', '{group}', '{user}', now()) ON CONFLICT DO NOTHING"
+        ))
+        .await?;
+    bench::token(tenant, user, session)
 }
 
 fn row(table: &mut Table, what: &str, most: f64, trips: f64) {
@@ -92,6 +134,12 @@ impl Client {
         let key = key.map(|_| format!("key-{}-{}", std::process::id(), self.serial));
         let body = json!({ "first_name": "Mona", "channels": [{ "type": "phone", "value": data::phone(1, self.serial) }] });
         self.ask("POST", "/v1/contacts", key.as_deref(), &body)
+    }
+
+    fn create_group(&mut self) -> Result<(Duration, Value)> {
+        self.serial += 1;
+        let name = format!("Group {} {}", std::process::id(), self.serial);
+        self.ask("POST", "/v1/admin/groups", None, &json!({ "name": name }))
     }
 
     fn ask(

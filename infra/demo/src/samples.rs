@@ -154,18 +154,9 @@ fn uncovered(root: &Path) -> Result<()> {
     );
 }
 
-/// The JSON body that one of the samples sends to an endpoint: `post`, `/v1/contacts`.
+/// Whether a path is one that a template stands for: `/v1/contacts/7` for `/v1/contacts/{id}`.
 #[must_use]
-pub fn example(samples: &[Sample], method: &str, template: &str) -> Option<Value> {
-    samples.iter().find_map(|sample| {
-        let text = |pointer| sample.event.pointer(pointer).and_then(Value::as_str);
-        let sent = text("/requestContext/http/method")?.eq_ignore_ascii_case(method)
-            && fits(template, text("/rawPath")?);
-        sent.then(|| serde_json::from_str(text("/body")?).ok()).flatten()
-    })
-}
-
-fn fits(template: &str, path: &str) -> bool {
+pub fn fits(template: &str, path: &str) -> bool {
     let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     wanted.len() == given.len()
         && wanted

@@ -1,8 +1,14 @@
-//! Writes `openapi.json` from the functions' route tables, their handlers' types and the comments
-//! above the handlers. `--check` fails instead when the file is not what it would write.
+//! Writes `openapi.json` from the functions' route tables, their handlers' types, the comments above the
+//! handlers, and the samples with their recorded answers. `--check` fails instead when the file is not what
+//! it would write. `--record <endpoint>` has a running stack answer the samples first.
+
+mod answers;
+mod examples;
+mod operations;
+mod schema;
+mod tidy;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use syn::{Attribute, Expr, ExprLit, Item, Lit, Meta};
@@ -19,30 +25,30 @@ fn main() -> Result<()> {
         .with(messaging_function::routes())
         .with(webhooks_function::routes())
         .finish(|handler| comments.get(handler).cloned());
-    add_examples(&mut document)?;
+    let samples = demo::samples::all()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, endpoint] = &arguments[..]
+        && flag == "--record"
+    {
+        answers::record(&root, &document, &samples, endpoint)?;
+    }
+    let problems = examples::add(&mut document, &samples, &answers::load(&root)?);
     let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
     let file = root.join("openapi.json");
-    if std::env::args().any(|argument| argument == "--check") {
-        if std::fs::read_to_string(&file)? != text {
-            bail!("openapi.json is not what the routes say; run `cargo xtask openapi` and commit it");
-        }
-    } else {
-        std::fs::write(&file, text)?;
+    let is_check = arguments.iter().any(|argument| argument == "--check");
+    if !is_check {
+        std::fs::write(&file, &text)?;
     }
-    Ok(())
-}
-
-/// Shows with every body what the sample event of its endpoint sends.
-fn add_examples(document: &mut Value) -> Result<()> {
-    let samples = demo::samples::all()?;
-    let paths = document["paths"].as_object_mut().context("paths")?;
-    for (path, operations) in paths {
-        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-            let body = operation.pointer_mut("/requestBody/content/application~1json");
-            let Some(body) = body else { continue };
-            body["example"] = demo::samples::example(&samples, method, path)
-                .with_context(|| format!("no sample in infra/demo sends a body to {method} {path}"))?;
-        }
+    if !problems.is_empty() {
+        bail!(
+            "examples of openapi.json are missing or wrong: `cargo xtask openapi --record` records the \
+             answers to the samples, and what no sample can be answered is written by hand \
+             (docs/adding-an-endpoint.md):\n{}",
+            problems.join("\n")
+        );
+    }
+    if is_check && std::fs::read_to_string(&file)? != text {
+        bail!("openapi.json is not what the routes say; run `cargo xtask openapi` and commit it");
     }
     Ok(())
 }

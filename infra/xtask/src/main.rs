@@ -94,6 +94,9 @@ enum Command {
     Openapi {
         #[arg(long)]
         check: bool,
+        /// Brings the stack up to date and has it answer the samples first
+        #[arg(long, conflicts_with = "check")]
+        record: bool,
     },
 }
 
@@ -165,9 +168,19 @@ fn run(command: Command) -> Result<()> {
             say(&format!("{moved} messages are back in {queue}"));
             Ok(())
         }
-        Command::Openapi { check } => {
-            let flag = check.then_some("--check");
-            process::run(build::tool("openapi")?.args(flag))
+        Command::Openapi { check, record } => {
+            if record {
+                stack::up()?;
+            }
+            let mut tool = build::tool("openapi")?;
+            tool.args(check.then_some("--check"));
+            if record {
+                let description = api::stack(&Paths::stack())?;
+                // Samples work on a stack that is freshly seeded.
+                say(&seed::seed(&description, None)?);
+                tool.args(["--record", api::text(&description, "/aws_endpoint")?]);
+            }
+            process::run(&mut tool)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::setup::{Company, GROUPS, fields, id, of, text};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 #[tokio::test]
 async fn a_group_lives_from_creation_to_deletion() {
@@ -123,6 +124,96 @@ async fn a_group_with_members_is_not_deleted_and_says_how_many() {
         api.delete(me, &path).await.expect(204);
     }
     api.delete(me, &of(GROUPS, &group)).await.expect(204);
+}
+
+/// Also when the plan lets nobody change overrides any more.
+#[tokio::test]
+async fn a_deleted_groups_overrides_go_with_it_and_the_log_says_which() {
+    let company = Company::new().await;
+    let (api, me) = (&company.api, &company.me);
+    let (group, plain) = (company.group(&[]).await, company.group(&[]).await);
+    let wanted = json!([
+        { "code": "deals.max", "limit_value": 7 }, { "code": "maps.enabled", "enabled": false },
+    ]);
+    override_group(&company, &group, &wanted).await.expect(200);
+    let user = company.person(&[]).await;
+    company.join(&group, &user).await;
+    company.trial_ends().await;
+    let path = of(GROUPS, &group);
+    api.delete(me, &path).await.expect_code(409, "CONFLICT");
+    assert_eq!(overrides(&company).await, 2);
+    assert_eq!(changes(&company, &group).await.len(), 1, "nothing was done");
+    let member = format!("{path}/members?user_id={}", user.user_id);
+    api.delete(me, &member).await.expect(204);
+    api.delete(me, &path).await.expect(204);
+    assert_eq!(overrides(&company).await, 0);
+    let (by, change) = changes(&company, &group).await.pop().unwrap();
+    assert_eq!(by, me.user_id);
+    assert_eq!(
+        (&change["scope"], &change["scope_id"], &change["after"]),
+        (&json!("group"), &group["id"], &json!([]))
+    );
+    let before = change["before"].as_array().unwrap();
+    let before: Vec<_> = before.iter().map(|was| text(was, "code")).collect();
+    assert_eq!(before, ["deals.max", "maps.enabled"]);
+    let events = company.events("entitlement.override.changed").await;
+    assert_eq!(
+        events.last(),
+        Some(&(
+            id(&group),
+            json!({ "scope": "group", "codes": ["deals.max", "maps.enabled"] })
+        ))
+    );
+
+    // Of a group without any there is nothing to say.
+    api.delete(me, &of(GROUPS, &plain)).await.expect(204);
+    assert_eq!(changes(&company, &plain).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overrides_that_come_while_the_group_is_deleted_go_with_it_or_find_no_group() {
+    let company = Company::new().await;
+    let (api, me) = (&company.api, &company.me);
+    let wanted = json!([{ "code": "deals.max", "limit_value": 7 }]);
+    for _ in 0..6 {
+        let group = company.group(&[]).await;
+        let path = of(GROUPS, &group);
+        let (set, deleted) = futures::join!(override_group(&company, &group, &wanted), api.delete(me, &path));
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+        let lines = match set.status {
+            200 => 2,
+            404 => 0,
+            _ => panic!("{}", set.text),
+        };
+        assert_eq!(changes(&company, &group).await.len(), lines);
+        assert_eq!(overrides(&company).await, 0);
+    }
+}
+
+async fn override_group(company: &Company, group: &Value, wanted: &Value) -> crate::support::Answer {
+    let path = format!(
+        "/v1/admin/entitlements/overrides/group?group_id={}",
+        text(group, "id")
+    );
+    let body = json!({ "overrides": wanted });
+    company.api.put(&company.me, &path, &body).await
+}
+
+/// How many overrides there are of groups.
+async fn overrides(company: &Company) -> i64 {
+    let count = "SELECT count(*) FROM entitlement_overrides WHERE tenant_id = $1 AND scope = 'group'";
+    let admin = company.world.admin_sql().await;
+    let row = admin.query_one(count, &[&company.world.tenant.0]).await;
+    row.unwrap().get(0)
+}
+
+/// Who changed a group's overrides, and how, oldest first.
+async fn changes(company: &Company, group: &Value) -> Vec<(Uuid, Value)> {
+    let lines = "SELECT actor_user_id, after_data FROM audit_logs
+        WHERE tenant_id = $1 AND entity_id = $2 AND action = 'entitlement.override.changed' ORDER BY seq";
+    let admin = company.world.admin_sql().await;
+    let rows = admin.query(lines, &[&company.world.tenant.0, &id(group)]).await;
+    rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 #[tokio::test]

@@ -185,6 +185,33 @@ async fn the_seats_are_shown_by_role_and_group() {
 }
 
 #[tokio::test]
+async fn a_role_that_a_group_gives_takes_seats_too_and_each_holder_one() {
+    let world = World::new().await;
+    let (api, me) = (service(&world), world.admin().await);
+    let (staff, lead) = (world.user("staff").await, world.user("manager").await);
+    let roles = api.get(&me, "/v1/admin/roles?limit=200").await.expect(200);
+    let manager = entry(&roles["data"], "manager");
+    let managers = async || {
+        let seats = api.get(&me, "/v1/admin/seats").await.expect(200);
+        assert_eq!(seats["used"], 3);
+        assert_eq!(entry(&seats["by_role"], "staff")["used"], 1);
+        entry(&seats["by_role"], "manager")["used"].clone()
+    };
+    assert_eq!(managers().await, 1);
+    let group = json!({ "name": "Deputies", "role_ids": [manager["id"]] });
+    let group = api.post(&me, "/v1/admin/groups", &group).await.expect(201);
+    let path = format!("/v1/admin/groups/{}", group["id"].as_str().unwrap());
+    let members = json!({ "user_ids": [staff.user_id, lead.user_id] });
+    api.post(&me, &format!("{path}/members"), &members)
+        .await
+        .expect(201);
+    assert_eq!(managers().await, 2, "who has it twice counts once");
+    let rest = json!({ "is_active": false });
+    api.patch(&me, &path, &rest).await.expect(200);
+    assert_eq!(managers().await, 1, "a group at rest gives nothing");
+}
+
+#[tokio::test]
 async fn a_company_sees_nothing_of_another() {
     let (world, other) = (World::new().await, World::new().await);
     let (api, me) = (service(&world), world.admin().await);

@@ -315,6 +315,44 @@ async fn of_named_and_unnamed_guesses_at_once_no_more_than_five_are_looked_at() 
     }
 }
 
+/// As few of each kind that neither is too many by itself: what refuses the next is that both are added up.
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_once_count_together_though_neither_kind_is_too_many() {
+    for named_first in [true, false] {
+        let company = Company::new().await;
+        company.verify_email().await;
+        let slug = &company.signed_up["tenant"]["slug"];
+        let attempt = async |tenant: &serde_json::Value, password: &str| {
+            let body = json!({ "email": company.email, "password": password, "tenant": tenant });
+            company.post("login", &body).await.status
+        };
+        let nowhere = json!(null);
+        let guesses = (0..6).map(|n| {
+            let tenant = if n % 2 == 0 { slug } else { &nowhere };
+            attempt(tenant, "violet tram lanterm")
+        });
+        let answers = join_all(guesses).await;
+        let refused = answers.iter().filter(|status| **status == 429).count();
+        // The last one that was counted, if it named the company.
+        assert!(refused <= 1, "{answers:?}");
+        assert!(
+            answers.iter().all(|status| [401, 429].contains(status)),
+            "{answers:?}"
+        );
+        let mut next = [(slug, 429), (&nowhere, 401)];
+        if !named_first {
+            next.reverse();
+        }
+        for (tenant, status) in next {
+            assert_eq!(
+                attempt(tenant, PASSWORD).await,
+                status,
+                "{tenant} after {answers:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_lock_out_is_told_in_the_inbox_and_only_to_a_verified_address_by_mail() {
     for verified in [false, true] {

@@ -142,6 +142,15 @@ impl Company {
         function(&self.world, &endpoint(), &state_table().await, limits)
     }
 
+    /// The function with tokens that are good for as long as this environment says.
+    pub async fn lasting(&self, env: &Env) -> Api {
+        let table = state_table().await;
+        let (limits, providers) = (Limits::DEFAULT, OauthProviders::default());
+        let mut app = app(&self.world, &endpoint(), &table, limits, providers);
+        app.tokens = Arc::new(tokens().lasting(env).unwrap());
+        Api(auth_function::routes().into_service(app))
+    }
+
     pub fn wait(&self, seconds: i64) {
         self.world
             .test
@@ -217,8 +226,13 @@ pub fn function_with(
     limits: Limits,
     providers: OauthProviders,
 ) -> Api {
+    let app = app(world, endpoint, table, limits, providers);
+    Api(auth_function::routes().into_service(app))
+}
+
+fn app(world: &World, endpoint: &str, table: &str, limits: Limits, providers: OauthProviders) -> App {
     let (cloud, db) = (cloud(endpoint), world.test.db.clone());
-    let app = App {
+    App {
         web: Web::new(db.clock().clone(), Some(verifier()), "https://app.test"),
         tokens: Arc::new(tokens()),
         guard: Guard::new(&cloud, table, db.sealer().clone(), db.clock().clone(), limits),
@@ -226,8 +240,7 @@ pub fn function_with(
         app_url: "https://app.test".into(),
         cors_origins: Arc::from(["https://app.test".to_owned()]),
         db,
-    };
-    Api(auth_function::routes().into_service(app))
+    }
 }
 
 pub async fn post(api: &Api, verb: &str, headers: &[(&str, &str)], body: &Value) -> Answer {

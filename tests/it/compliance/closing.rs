@@ -243,6 +243,18 @@ async fn a_company_that_was_closed_is_opened_again_as_it_was() {
     let refused = by_patch.expect_code(422, "VALIDATION_FAILED");
     assert_eq!(refused["details"]["fields"][0]["path"], "status");
     let before = rows(world, world.tenant.0).await;
+    let no_mails = json!({ "transactional_email": false });
+    let wants = closing
+        .operator
+        .json(
+            me,
+            "PUT",
+            &format!("/v1/admin/users/{}/preferences", me.user_id),
+            &[],
+            &no_mails,
+        )
+        .await;
+    wants.expect(200);
 
     let closed = closing.close().await;
     assert_eq!(
@@ -270,11 +282,15 @@ async fn a_company_that_was_closed_is_opened_again_as_it_was() {
         .operate("GET", "/v1/tenants?status=closed", Value::Null)
         .await;
     assert_eq!(listed.expect(200)["data"][0]["id"], json!(world.tenant.0));
-    let told = "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1 AND user_id = $2 AND kind = 'company_closed'";
+    let told =
+        "SELECT count(*) FROM messages_outbox WHERE tenant_id = $1 AND user_id = $2 AND channel = 'email'";
     let admin = world.admin_sql().await;
     let params: [&(dyn db::ToSql + Sync); 2] = [&world.tenant.0, &me.user_id];
     let told: i64 = admin.query_one(told, &params).await.unwrap().get(0);
-    assert_eq!(told, 1, "its admins are told once");
+    assert_eq!(
+        told, 1,
+        "once, whatever they prefer: nobody sees their inbox any more"
+    );
 
     let opened = closing
         .operate("PATCH", &closing.path(), json!({ "status": "active" }))
@@ -391,6 +407,20 @@ async fn the_application_can_not_delete_a_company_before_its_time() {
         "SELECT * FROM deleted_tenants".to_owned(),
     ] {
         assert!(refused(&at_once).await, "{at_once}");
+    }
+    // Nor by a table of its own in the way of the database's, or a company that is made to be deleted.
+    for trick in [
+        "CREATE TEMP TABLE tenants (id uuid, status text, closed_at timestamptz)".to_owned(),
+        "CREATE TABLE app.pg_constraint (contype \"char\")".to_owned(),
+        "CREATE TABLE pg_constraint (contype \"char\")".to_owned(),
+        "DO $$ BEGIN
+            PERFORM set_config('app.current_tenant_id', '01941f29-7c00-7000-8000-0000000dead1', true);
+            INSERT INTO tenants (id, name, slug, status, closed_at)
+            VALUES ('01941f29-7c00-7000-8000-0000000dead1', 'x', 'never-was', 'deleting', '1990-01-01');
+        END $$"
+            .to_owned(),
+    ] {
+        assert!(refused(&trick).await, "{trick}");
     }
     let back = format!("UPDATE tenants SET closed_at = now() - interval '1 year' {id}");
     for close in [

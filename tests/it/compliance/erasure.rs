@@ -1,7 +1,9 @@
 //! A person goes through the whole system and is erased; then every column of every table and every
 //! object is searched, also inside what is sealed, for everything that they could be known by.
 
-use super::furnish::{HOURS, MAIL, PORTRAIT, SAID, SECRET, USER_PHONE, furnish, rows_of, rows_of_contact};
+use super::furnish::{
+    HOURS, MAIL, PORTRAIT, SAID, SAID_OF, SECRET, USER_PHONE, furnish, rows_of, rows_of_contact,
+};
 use super::setup::{Office, app, bucket, call_from, objects};
 use crate::auth::setup;
 use crate::messaging::stack::{Stack, digits, endpoint, meta_body, table, task};
@@ -489,6 +491,7 @@ async fn nothing_of_a_user_is_left_but_a_row_that_names_nobody() {
         MAIL.to_owned(),
         PORTRAIT.to_owned(),
         SAID.to_owned(),
+        SAID_OF.to_owned(),
         HOURS.to_owned(),
         SECRET.to_owned(),
         hex(b"hawk-subject"),

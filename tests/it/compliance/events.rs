@@ -7,14 +7,15 @@ use crate::auth::setup::{Company, PASSWORD};
 use crate::people::setup::{Office as People, service};
 use crate::security::setup::{PHONE, code, link, now, wrong};
 use crate::support::{Api, Login, World};
-use kernel::TenantId;
+use entitlements::subscription;
+use kernel::{Caller, Origin, TenantId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use totp_rs::Totp;
 use uuid::Uuid;
 
 /// By the names of the log.
-const EVENTS: [&str; 48] = [
+const EVENTS: [&str; 50] = [
     "tenant.created",
     "user.created",
     "user.verified",
@@ -57,6 +58,8 @@ const EVENTS: [&str; 48] = [
     "notification_preference.created",
     "entitlement.override.changed",
     "tenant.seat.limit_reached",
+    "tenant.plan.changed",
+    "tenant.subscription.updated",
     "contact.created",
     "contact.updated",
     "contact.channel.created",
@@ -182,10 +185,7 @@ async fn joined(trail: &mut Trail, auth: &Api) -> (Company, Login) {
         signed_up,
     };
     let me = company.login(&company.signed_up);
-    // More than a trial includes.
-    let plan = "UPDATE tenant_subscription SET plan_code = 'dev_pro', status = 'active' WHERE tenant_id = $1";
-    let admin = company.world.admin_sql().await;
-    admin.execute(plan, &[&company.world.tenant.0]).await.unwrap();
+    subscribed(trail).await;
     let token = json!({ "token": link(&company, "verify-email").await });
     let request = ("POST", "/v1/auth/verify-email", token);
     trail
@@ -198,6 +198,23 @@ async fn joined(trail: &mut Trail, auth: &Api) -> (Company, Login) {
         )
         .await;
     (company, me)
+}
+
+/// More than a trial includes, as billing will change it.
+async fn subscribed(trail: &mut Trail) {
+    let (ip, agent) = ("198.51.100.201", "Billing/1");
+    let origin = Origin {
+        ip: Some(ip.to_owned()),
+        user_agent: Some(agent.to_owned()),
+        request_id: "paid".to_owned(),
+        ..Origin::default()
+    };
+    #[expect(clippy::disallowed_methods, reason = "tests stand in for a function of ours")]
+    let caller = Caller::verified_system(trail.world.tenant, "billing", origin);
+    let change = async |tx| subscription::change(&tx, "dev_pro", subscription::Status::Active, None).await;
+    trail.world.test.db.write(&caller, change).await.unwrap();
+    let events = ["tenant.plan.changed", "tenant.subscription.updated"];
+    trail.find(ip, agent, By::Function("billing"), &events).await;
 }
 
 async fn signed_in(trail: &mut Trail, company: &Company, me: &Login) {

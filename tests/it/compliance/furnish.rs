@@ -12,6 +12,8 @@ pub const MAIL: &str = "<mail-to-the-hawk@brevo.example>";
 pub const PORTRAIT: &str = "https://cdn.example/hooded-portrait.png";
 /// What the user said of a request.
 pub const SAID: &str = "only over the merlin perch";
+/// What a colleague said of a request that is about the user.
+pub const SAID_OF: &str = "too wide for the weathering lawn";
 /// What the user wants of notifications.
 pub const HOURS: &str = "not during the moult";
 /// An authenticator's secret.
@@ -153,6 +155,9 @@ pub async fn furnish(world: &World, id: Uuid) {
         let said = "INSERT INTO approval_actions (tenant_id, id, request_id, step_seq, approver_user_id, decision, comment, created_at)
                     VALUES ($1, $2, $2, 1, $2, 'approve', $3, now())";
         tx.execute(said, &[&tenant.0, &id, &SAID]).await?;
+        let said = "INSERT INTO approval_actions (tenant_id, id, request_id, step_seq, approver_user_id, decision, comment, created_at)
+                    VALUES ($1, $3, $2, 1, $3, 'approve', $4, now())";
+        tx.execute(said, &[&tenant.0, &id, &colleague.user_id, &SAID_OF]).await?;
         let wants = "INSERT INTO notification_preferences (tenant_id, user_id, prefs, updated_at) VALUES ($1, $2, $3, now())";
         tx.execute(wants, &[&tenant.0, &id, &json!({ "quiet": HOURS })]).await?;
         let authenticator = "INSERT INTO totp_secrets (tenant_id, user_id, secret_sealed, created_at) VALUES ($1, $2, $3, now())";
@@ -177,6 +182,20 @@ pub async fn furnish(world: &World, id: Uuid) {
             name: "Idris Marzouqi-Hawk".to_owned(),
         };
         notifications::notice::send(&tx, &to, &notice).await?;
+        // An invitation of theirs that waits.
+        let invitation = notifications::notice::Notice::Invite {
+            url: "https://app.test/accept-invite".to_owned(),
+            tenant_name: "Mews".to_owned(),
+            inviter: "Idris Marzouqi-Hawk".to_owned(),
+            inviter_id: Some(id),
+        };
+        let invited = notifications::notice::To {
+            user_id: Some(colleague.user_id),
+            channel: notifications::notice::Channel::Email,
+            address: "invited@falconry.example",
+            locale: "en",
+        };
+        notifications::notice::send(&tx, &invited, &invitation).await?;
         // What a colleague was told of them, in the inbox and in a mail that waits.
         let colleague = [colleague.user_id].into_iter();
         notifications::people::tell(&tx, colleague, &notice).await

@@ -9,6 +9,7 @@ fn invite(tenant_name: &str) -> Notice {
         url: "https://app.test/invite?token=m3i_secret".to_owned(),
         tenant_name: tenant_name.to_owned(),
         inviter: "Mona Ali".to_owned(),
+        inviter_id: None,
     }
 }
 

@@ -1,6 +1,7 @@
 use super::issuer::{Forged, Token};
 use super::setup::{REDIRECT, Scene, body, callback, service, start};
 use crate::auth::setup::{Company, answer_from};
+use crate::security::setup::count;
 use auth_function::Limits;
 use serde_json::{Value, json};
 
@@ -252,8 +253,53 @@ async fn tries_are_counted_and_without_the_table_nothing_begins() {
         statuses.push(answer.status().as_u16());
     }
     assert_eq!(statuses, [401, 401, 429]);
-    let away = scene.company.without_counters();
-    callback(&away, &wrong)
-        .await
-        .expect_code(404, "PROVIDER_NOT_CONFIGURED");
+    let away = scene.without_table();
+    let begun = start(&away, "google", REDIRECT).await;
+    assert!(begun.headers.contains_key("retry-after"));
+    begun.expect_code(503, "UNAVAILABLE");
+    // One that began before, too; it is not spent by that.
+    let back = scene.authorised(&scene.owner(), |_| {}).await;
+    let wanted = body("google", &back.0, &back.1);
+    callback(&away, &wanted).await.expect_code(503, "UNAVAILABLE");
+    let counted = answer_from(&away, "192.0.2.78", "oauth/callback", &wanted).await;
+    assert_eq!(counted.status(), 503);
+    scene.callback(&back).await.expect(200);
+}
+
+/// The company reads of it where it reads of wrong passwords.
+#[tokio::test]
+async fn an_account_that_lets_nobody_in_leaves_a_line_and_a_stranger_leaves_none() {
+    let scene = Scene::new().await;
+    let company = &scene.company;
+    let refused = async |person: &Value| {
+        let answer = scene.sign_in(person).await;
+        answer.expect_code(401, "AUTH_OAUTH_NO_ACCOUNT");
+        count(company, "auth.login_failed").await
+    };
+    let stranger = format!("stranger-{}@example.com", testkit::unique());
+    let stranger = json!({ "sub": "s", "email": stranger, "email_verified": true });
+    assert_eq!(refused(&stranger).await, 0);
+
+    // The company must keep a super admin when this one is suspended.
+    company.world.admin().await;
+    let me = company.login(&company.signed_up).user_id;
+    let suspend = "UPDATE users SET status = 'suspended' WHERE email_norm = $1";
+    scene.sql(suspend, &company.email).await;
+    assert_eq!(refused(&scene.owner()).await, 1);
+    assert_eq!(refused(&stranger).await, 1);
+    // Whether or not the identity was linked before.
+    let allow = "UPDATE users SET status = 'active' WHERE email_norm = $1";
+    scene.sql(allow, &company.email).await;
+    scene.sign_in(&scene.owner()).await.expect(200);
+    scene.sql(suspend, &company.email).await;
+    assert_eq!(refused(&scene.owner()).await, 2);
+
+    // Of whom, and never by which address or name at the provider.
+    let lines = "SELECT entity_type, entity_id, after_data::text FROM audit_logs
+        WHERE tenant_id = $1 AND action = 'auth.login_failed' ORDER BY seq";
+    let admin = company.world.admin_sql().await;
+    for line in admin.query(lines, &[&company.world.tenant.0]).await.unwrap() {
+        let (kind, of, data): (String, uuid::Uuid, Option<String>) = (line.get(0), line.get(1), line.get(2));
+        assert_eq!((kind.as_str(), of, data), ("user", me, None));
+    }
 }

@@ -23,13 +23,8 @@ impl Scene {
 
     pub async fn with(limits: Limits) -> Self {
         let (company, issuer) = (Company::new().await, Issuer::start().await);
-        let providers = json!({
-            "redirect_uris": [REDIRECT],
-            "google": { "client_id": CLIENT, "client_secret": SECRET, "issuer": issuer.url() },
-            "linkedin": { "client_id": CLIENT, "client_secret": SECRET, "issuer": issuer.url() },
-        });
         let scene = Self {
-            api: service(&company, &providers, limits).await,
+            api: service(&company, &providers(&issuer), limits).await,
             company,
             issuer,
             subject: testkit::unique().to_string(),
@@ -41,6 +36,13 @@ impl Scene {
             )
             .await;
         scene
+    }
+
+    /// The function with the same providers, and `DynamoDB` away.
+    pub fn without_table(&self) -> Api {
+        let providers = serde_json::from_value(providers(&self.issuer)).unwrap();
+        let (world, limits) = (&self.company.world, Limits::DEFAULT);
+        function_with(world, "http://127.0.0.1:1", "none", limits, providers)
     }
 
     pub async fn sql(&self, sql: &str, value: &str) {
@@ -72,6 +74,14 @@ impl Scene {
         let back = self.authorised(person, |_| {}).await;
         self.callback(&back).await
     }
+}
+
+fn providers(issuer: &Issuer) -> Value {
+    json!({
+        "redirect_uris": [REDIRECT],
+        "google": { "client_id": CLIENT, "client_secret": SECRET, "issuer": issuer.url() },
+        "linkedin": { "client_id": CLIENT, "client_secret": SECRET, "issuer": issuer.url() },
+    })
 }
 
 pub async fn service(company: &Company, providers: &Value, limits: Limits) -> Api {

@@ -51,6 +51,19 @@ impl Owner {
         format!("/v1/admin/users/{}", self.user.user_id)
     }
 
+    /// What the audit log says of an action on them, oldest first.
+    async fn lines(&self, action: &str) -> Vec<Value> {
+        let sql = "SELECT after_data FROM audit_logs WHERE tenant_id = $1 AND entity_id = $2 AND action = $3 ORDER BY seq";
+        let world = &self.office.world;
+        let rows = world
+            .admin_sql()
+            .await
+            .query(sql, &[&world.tenant.0, &self.user.user_id, &action])
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Who has the contact and the conversation.
     async fn holders(&self) -> [Value; 2] {
         let me = &self.office.me;
@@ -87,7 +100,24 @@ async fn a_suspended_users_records_stay_unless_somebody_gets_them() {
         owner.holders().await,
         [json!(owner.user.user_id), json!(owner.user.user_id)]
     );
-    office.post(&reactivate, &json!({})).await.expect(200);
+    let owned = json!({ "contacts": 1, "conversations": 1 });
+    let back = office.post(&reactivate, &json!({})).await.expect(200);
+    assert_eq!(
+        (&back["status"], &back["owned"]),
+        (&json!("active"), &owned),
+        "for whoever looks at whether it should still be theirs"
+    );
+    let reviewed = json!({ "owned": owned });
+    assert_eq!(
+        owner.lines("user.reinstated").await,
+        std::slice::from_ref(&reviewed)
+    );
+    let events = async || office.changes(owner.user.user_id, "user.reinstated").await;
+    assert_eq!(events().await, [reviewed]);
+    // Again changes nothing, and says it all the same.
+    let again = office.post(&reactivate, &json!({})).await.expect(200);
+    assert_eq!(again["owned"], owned);
+    assert_eq!(events().await.len(), 1);
     let heir = office.world.user("staff").await.user_id;
     let answer = office
         .post(&path, &json!({ "reassign_to": heir }))
@@ -95,16 +125,12 @@ async fn a_suspended_users_records_stay_unless_somebody_gets_them() {
         .expect(200);
     assert_eq!(answer["status"], "suspended");
     assert_eq!(owner.holders().await, [json!(heir), json!(heir)]);
-    let line = "SELECT after_data FROM audit_logs WHERE tenant_id = $1 AND entity_id = $2 AND action = 'user.suspended' ORDER BY seq DESC LIMIT 1";
-    let sql = office.world.admin_sql().await;
-    let line = sql
-        .query_one(line, &[&office.world.tenant.0, &owner.user.user_id])
-        .await
-        .unwrap();
     assert_eq!(
-        line.get::<_, Value>(0),
-        json!({ "reassigned_to": heir, "contacts": 1, "conversations": 1 })
+        owner.lines("user.suspended").await.pop(),
+        Some(json!({ "reassigned_to": heir, "contacts": 1, "conversations": 1 }))
     );
+    let back = office.post(&reactivate, &json!({})).await.expect(200);
+    assert_eq!(back["owned"], json!({ "contacts": 0, "conversations": 0 }));
 }
 
 #[tokio::test]

@@ -63,18 +63,48 @@ async fn a_suspended_user_is_out_at_the_next_request_and_comes_back() {
     assert!(
         actions.contains(&"user.suspended".to_owned()) && actions.contains(&"user.reinstated".to_owned())
     );
-    // The invitation, the suspension and the end of it.
-    assert_eq!(office.mails(&email).await.len(), 3);
-    let sql = office.world.admin_sql().await;
-    let inbox: i64 = sql
-        .query_one(
-            "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1",
-            &[&office.world.tenant.0],
-        )
-        .await
-        .unwrap()
-        .get(0);
-    assert!(inbox >= 2);
+}
+
+#[tokio::test]
+async fn whose_account_changes_is_told_each_time_by_mail_and_in_the_inbox() {
+    let office = Office::new().await;
+    let email = address();
+    let id = office.colleague(&email, &["staff"]).await;
+    let (mut mails, mut inbox) = (office.mails(&email).await.len(), office.inbox(id).await.len());
+    for (verb, event, kind, title) in [
+        (
+            "suspend",
+            "user.suspended",
+            "account_suspended",
+            "Your account was suspended",
+        ),
+        (
+            "reactivate",
+            "user.reinstated",
+            "account_reactivated",
+            "Your account is active again",
+        ),
+        (
+            "deactivate",
+            "user.deactivated",
+            "account_deactivated",
+            "Your account was closed",
+        ),
+    ] {
+        // The second time there is nothing to do, and nothing to tell.
+        for _ in 0..2 {
+            office.act(id, verb, &json!({})).await.expect(200);
+            let told = office.inbox(id).await;
+            assert_eq!(told[0], (kind.to_owned(), title.to_owned()), "{verb}");
+            assert_eq!(told.len(), inbox + 1, "{verb}");
+            let mailed = office.mails(&email).await;
+            assert!(mailed[mails].contains(title), "{}", mailed[mails]);
+            assert_eq!(mailed.len(), mails + 1, "{verb}");
+            assert_eq!(office.changes(id, event).await.len(), 1, "{verb}");
+        }
+        (mails, inbox) = (mails + 1, inbox + 1);
+    }
+    assert!(office.actions(id).await.contains(&"user.deactivated".to_owned()));
 }
 
 #[tokio::test]

@@ -283,15 +283,18 @@ async fn sessions_are_seen_and_ended_one_by_one() {
             .len(),
         2
     );
-    let line = "SELECT actor_user_id, after_data ->> 'user_id' FROM audit_logs WHERE tenant_id = $1 AND entity_id = $2 AND action = 'session.revoked'";
+    let line = "SELECT actor_user_id, after_data ->> 'session_id' FROM audit_logs WHERE tenant_id = $1 AND entity_id = $2 AND action = 'session.revoked'";
     let line = office
         .world
         .admin_sql()
         .await
-        .query_one(line, &[&office.world.tenant.0, &ids[1]])
+        .query_one(line, &[&office.world.tenant.0, &id])
         .await
         .unwrap();
-    assert_eq!((line.get(0), line.get(1)), (office.me.user_id, id.to_string()));
+    assert_eq!(
+        (line.get(0), line.get(1)),
+        (office.me.user_id, ids[1].to_string())
+    );
 
     // Of another company neither a user's sessions nor one of them.
     let other = Office::new().await;

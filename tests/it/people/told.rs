@@ -1,6 +1,7 @@
 //! What admins are told of (S12.7): invitations, who joined, and the last seat.
 
 use super::setup::{Office, address};
+use crate::approvals::setup::{Company, email, id, role};
 use crate::messaging::stack::{Stack, task};
 use notifications::inbox;
 use serde_json::json;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 impl Office {
     /// Kinds and titles of a user's inbox, newest first.
-    async fn inbox(&self, user: Uuid) -> Vec<(String, String)> {
+    pub async fn inbox(&self, user: Uuid) -> Vec<(String, String)> {
         let caller = TestDb::system(self.world.tenant);
         let read = self
             .world
@@ -156,8 +157,58 @@ async fn admins_hear_once_that_the_last_seat_is_taken() {
             .collect::<Vec<_>>()
     };
     assert!(alerts().await.is_empty());
+    let title = format!("All {} seats are taken", used + 1);
     for _ in 0..2 {
         scheduler.handle(task("minute")).await.unwrap();
-        assert_eq!(alerts().await, [format!("All {} seats are taken", used + 1)]);
+        assert_eq!(alerts().await, std::slice::from_ref(&title));
+        let mails = office.mails(&format!("{admin}@example.com")).await;
+        let told = mails.iter().filter(|mail| mail.contains(&title)).count();
+        assert_eq!(told, 1, "and by e-mail");
     }
+}
+
+/// More people with a role than are mailed: whom a notice does not reach by e-mail finds it in the inbox.
+#[tokio::test]
+async fn all_of_many_approvers_find_the_request_in_their_inbox_and_a_hundred_are_mailed() {
+    const APPROVERS: usize = 120;
+    let company = Company::gated(json!([role("finance_manager")])).await;
+    let (asking, first) = (
+        company.user("manager").await,
+        company.user("finance_manager").await,
+    );
+    let (world, caller) = (&company.world, TestDb::system(company.world.tenant));
+    let ids: Vec<Uuid> = (1..APPROVERS).map(|_| world.test.db.clock().id()).collect();
+    let people = "WITH made AS (
+            INSERT INTO users (tenant_id, id, email, email_norm, full_name, email_verified_at, password_hash)
+            SELECT $1, id, id || '@example.com', id || '@example.com', 'Test User', now(), 'nobody knows' FROM unnest($2::uuid[]) AS id
+            RETURNING id)
+        INSERT INTO user_roles (tenant_id, user_id, role_id)
+        SELECT $1, made.id, r.id FROM made, roles r WHERE r.code = 'finance_manager'";
+    let made = world.test.db.write(&caller, async |tx| {
+        tx.execute(people, &[&world.tenant.0, &ids]).await
+    });
+    assert_eq!(made.await.unwrap(), 119);
+    // The first by id takes no mails, and takes nobody's place among those who do.
+    let path = format!("/v1/admin/users/{}/preferences", first.user_id);
+    let silent = json!({ "transactional_email": false });
+    let admin = world.administration();
+    admin
+        .json(&company.admin, "PUT", &path, &[], &silent)
+        .await
+        .expect(200);
+
+    let contact = company.contact().await;
+    let waiting = company.delete(&asking, &contact).await.expect(202);
+    let readers = "SELECT count(DISTINCT user_id) FROM inbox_messages WHERE tenant_id = $1 AND kind = ";
+    let asked = format!("{readers} 'approval_requested'");
+    assert_eq!(company.count(&asked).await, 120);
+    let told = "SELECT count(*) FROM inbox_messages WHERE tenant_id = $1";
+    assert_eq!(company.count(told).await, 120, "once");
+    let mails = company.mails().await;
+    assert_eq!(mails.len(), 100);
+    assert!(!mails.iter().any(|mail| mail.to == email(&first)));
+
+    company.decide(&asking, &id(&waiting), "cancel").await.expect(200);
+    let withdrawn = format!("{readers} 'approval_withdrawn'");
+    assert_eq!(company.count(&withdrawn).await, 120);
 }

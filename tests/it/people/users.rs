@@ -230,7 +230,7 @@ async fn the_list_filters_searches_and_pages() {
         ),
         (
             &two,
-            "phone_verified_at = now(), phone_masked = '+20****67', last_login_at = '2026-03-02T10:00:00Z'",
+            "phone_verified_at = now(), phone_masked = '+20****67', phone_country = 'EG', last_login_at = '2026-03-02T10:00:00Z'",
         ),
     ] {
         let update = format!("UPDATE users SET {set} WHERE tenant_id = $1 AND id = $2");
@@ -239,6 +239,11 @@ async fn the_list_filters_searches_and_pages() {
             .await
             .unwrap();
     }
+    let shown = office
+        .get(&format!("/v1/admin/users/{}", id(&two)))
+        .await
+        .expect(200);
+    assert_eq!(shown["security"]["phone_country"], "EG");
     for (query, found) in [
         ("twofa=true", vec![id(&one)]),
         ("phone_verified=true", vec![id(&two)]),

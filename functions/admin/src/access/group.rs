@@ -2,6 +2,7 @@
 
 use crate::App;
 use axum::extract::State;
+use entitlements::override_::{self, Scope};
 use identity::group::{self, CreateGroup, Group, GroupFilter, NewGroup, UpdateGroup};
 use identity::group_member::{self, AddMembers, Member, MemberQuery, Members};
 use kernel::Page;
@@ -76,15 +77,25 @@ pub async fn update(
 
 /// Deletes a group without members.
 ///
-/// While it has members, 409 says how many.
+/// While it has members, 409 says how many. Overrides of what the plan says go with it; without members
+/// they count for nobody.
 pub async fn delete(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
 ) -> Result<NoContent> {
-    app.db
-        .write(&caller, async |tx| group::delete(&tx, path.id).await)
-        .await?;
+    let deleted = app.db.write(&caller, async |tx| {
+        // Held as strongly as deleting it needs before anything is written to the audit log: others hold
+        // the group while they wait for that.
+        let group = group::find_for_update(&tx, path.id).await?;
+        let scope = Scope::Group(group.id);
+        let overrides = override_::find_for_update(&tx, scope).await?;
+        if !overrides.values().is_empty() {
+            override_::replace(&tx, scope, &overrides, &[]).await?;
+        }
+        group::delete(&tx, &group).await
+    });
+    deleted.await?;
     Ok(NoContent)
 }
 

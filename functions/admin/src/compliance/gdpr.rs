@@ -187,6 +187,7 @@ async fn erase_contact(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Trace
     };
     notifications::gdpr::empty(tx, &of, traces).await?;
     messaging::gdpr::erase(tx, &held, traces).await?;
+    approvals::gdpr::erase(tx, &records.ids, traces).await?;
     contacts::gdpr::erase(tx, &records.ids).await
 }
 
@@ -205,7 +206,7 @@ async fn erase_user(tx: &Tx, id: Uuid, body: &ErasePerson, traces: &mut Traces) 
         ..Of::default()
     };
     notifications::gdpr::empty(tx, &of, traces).await?;
-    approvals::gdpr::erase(tx, id, traces).await?;
+    approvals::gdpr::erase(tx, &[id], traces).await?;
     identity::gdpr::erase(tx, id, traces).await?;
     // The audit log last: a refresh takes its session first, and then the log.
     if heir.is_some() {

@@ -1,6 +1,6 @@
 //! Suspending, deactivating, reactivating, signing out.
 
-use super::ownership;
+use super::ownership::{self, Owned};
 use crate::App;
 use audit::log;
 use axum::extract::{FromRequest, Request, State};
@@ -10,6 +10,7 @@ use identity::member::{self, Member};
 use kernel::Caller;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 use web::{Auth, IdPath, Json, NoContent, Path, Problem, Query, Result};
 
@@ -20,6 +21,15 @@ pub struct HandOver {
     /// An active colleague who gets the user's contacts and conversations, also when the account is
     /// closed already.
     pub reassign_to: Option<Uuid>,
+}
+
+/// A user who is back, and what is theirs.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Reactivated {
+    #[serde(flatten)]
+    pub user: Member,
+    /// What the user owns now, for whoever looks at whether it should still be so.
+    pub owned: Owned,
 }
 
 /// How many sessions were ended.
@@ -45,13 +55,24 @@ pub async fn suspend(
 ///
 /// Takes a seat. Who never accepted an invitation is invited again and needs a new link. The user has
 /// their roles and groups again, which may grant only what the caller holds (403,
-/// `details.permissions`).
+/// `details.permissions`). `owned` counts what is still theirs, also when they were active already.
 pub async fn reactivate(
     State(app): State<App>,
     Auth(caller): Auth,
     Path(path): Path<IdPath>,
-) -> Result<Json<Member>> {
-    apply(&app, &caller, path.id, Change::Reactivate, HandOver::default()).await
+) -> Result<Json<Reactivated>> {
+    let reactivated = app.db.write(&caller, async |tx| {
+        let target = lifecycle::target(&tx, path.id).await?;
+        let is_due = target.check(Change::Reactivate)?;
+        let owned = ownership::of(&tx, path.id).await?;
+        if is_due {
+            let about = json!({ "owned": owned });
+            lifecycle::change(&tx, &[target], Change::Reactivate, &about).await?;
+        }
+        let user = member::find(&tx, path.id).await?;
+        Ok(Reactivated { user, owned })
+    });
+    Ok(Json(reactivated.await?))
 }
 
 /// Deactivates a user who left.
@@ -80,6 +101,7 @@ pub async fn delete(
     Ok(NoContent)
 }
 
+/// Suspends or deactivates.
 async fn apply(
     app: &App,
     caller: &Caller,
@@ -93,7 +115,7 @@ async fn apply(
         let about = match &heir {
             Some(heir) => ownership::hand_over(&tx, &target, heir).await?,
             None if is_due && change == Change::Deactivate => ownership::refuse_any(&tx, id).await?,
-            None => serde_json::json!({}),
+            None => json!({}),
         };
         if is_due {
             lifecycle::change(&tx, &[target], change, &about).await?;

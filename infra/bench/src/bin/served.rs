@@ -1,5 +1,7 @@
 //! A function's routes on a socket, as one process serves them: `axum::serve` in place of Lambda.
 
+use admin_function::people::links::Links;
+use admin_function::people::mails::{self, Mails};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -22,6 +24,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::init();
     let serve = Serve::from_argument()?;
     let service = match serve.function.as_str() {
+        "admin" => admin(&serve).await?,
         "contacts" => contacts(&serve).await?,
         "messaging" => messaging(&serve)?,
         "webhooks" => webhooks(&serve)?,
@@ -65,7 +68,7 @@ fn cloud(serve: &Serve) -> anyhow::Result<Cloud> {
 
 async fn contacts(serve: &Serve) -> anyhow::Result<Router> {
     let db = database(serve)?;
-    db.warm_up().await;
+    db.warm_up().await?;
     let app = contacts_function::App {
         db: db.clone(),
         web: web()?,
@@ -80,6 +83,22 @@ async fn contacts(serve: &Serve) -> anyhow::Result<Router> {
     Ok(contacts_function::routes()
         .into_service(app)
         .route("/bench/statements", statements))
+}
+
+async fn admin(serve: &Serve) -> anyhow::Result<Router> {
+    let (cloud, db) = (cloud(serve)?, database(serve)?);
+    db.warm_up().await?;
+    let limiter = || cloud.rate_limiter("state", Clock::system());
+    let app = admin_function::App {
+        web: web()?,
+        bucket: cloud.bucket("bench"),
+        links: Links::new(limiter(), cloud::LINKS, bench::sealer()?),
+        mails: Mails::new(limiter(), mails::Limits::times(1), bench::sealer()?),
+        app_url: "https://app.invalid".into(),
+        is_dev: false,
+        db,
+    };
+    Ok(admin_function::routes().into_service(app))
 }
 
 fn messaging(serve: &Serve) -> anyhow::Result<Router> {

@@ -137,15 +137,15 @@ fn lifecycle(demo: &Demo) -> Result<Vec<Line>> {
     };
     let bulk =
         json!({ "action": "assign_role", "role": "staff", "user_ids": [demo.text("/people/colleague/id")?] });
-    let heir = json!({ "reassign_to": demo.text("/people/colleague/id")? });
+    let heir = || anyhow::Ok(json!({ "reassign_to": demo.text("/people/colleague/id")? }));
     let gone = Expected::Statuses(&[204], &[204]);
     let sessions = format!("/v1/admin/users/{}/sessions", demo.text("/user/id")?);
     let ended = format!("{sessions}/{}", demo.text("/sessions/ended/id")?);
     Ok(vec![
         post("users-resend-invite", "waiting", json!({}))?,
-        post("users-suspend", "paused", json!({}))?,
+        post("users-suspend", "paused", heir()?)?,
         post("users-reactivate", "paused", json!({}))?,
-        post("users-deactivate", "left", heir)?,
+        post("users-deactivate", "left", heir()?)?,
         post("users-force-logout", "colleague", json!({}))?,
         post("users-reset-password", "colleague", json!({}))?,
         post("users-reset-2fa", "colleague", json!({}))?,

@@ -29,7 +29,7 @@ pub struct Seats {
     pub pending_invites: i64,
     /// Active and invited people without a seat: they only look, or their invitation ran out.
     pub without_seat: i64,
-    /// Seats by role; who has several counts in each.
+    /// Seats by role, given directly or by active groups; who has several counts in each.
     pub by_role: Vec<SeatsOf>,
     /// Seats by group; who is in several counts in each.
     pub by_group: Vec<SeatsOf>,
@@ -52,9 +52,17 @@ const USED: &str = "SELECT count(*) FILTER (WHERE s.user_id IS NOT NULL AND u.st
        AND s.user_id NOT IN (SELECT l.user_id FROM app.late_seats($1) l)
      WHERE u.tenant_id = $1 AND u.status IN ('active', 'invited')";
 
+// Who has a role twice counts once.
 const BY_ROLE: &str = "SELECT r.id, r.code, r.name, count(*) AS used
-     FROM seats s JOIN user_roles ur ON ur.tenant_id = s.tenant_id AND ur.user_id = s.user_id
-     JOIN roles r ON r.id = ur.role_id
+     FROM seats s JOIN (
+         SELECT ur.user_id, ur.role_id FROM user_roles ur WHERE ur.tenant_id = $1
+         UNION
+         SELECT m.user_id, gr.role_id FROM group_members m
+         JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id AND g.is_active
+         JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id
+         WHERE m.tenant_id = $1
+     ) held ON held.user_id = s.user_id
+     JOIN roles r ON r.id = held.role_id
      WHERE s.tenant_id = $1 AND s.user_id NOT IN (SELECT l.user_id FROM app.late_seats($1) l)
      GROUP BY r.id, r.code, r.name ORDER BY count(*) DESC, r.code, r.id LIMIT 500";
 

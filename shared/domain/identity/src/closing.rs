@@ -53,8 +53,8 @@ pub struct CloseCompany {
     pub confirm: String,
 }
 
-/// Closes the company that the transaction entered and `company` was read from, and tells its admins. One
-/// that is closed stays as it is.
+/// Closes the company that the transaction entered and `company` was read from, and tells its admins, by mail
+/// whatever they prefer: nobody sees their inbox any more. One that is closed stays as it is.
 ///
 /// # Errors
 /// 422 when `confirm` is not its slug.
@@ -76,9 +76,16 @@ pub async fn close(tx: &Tx, company: &Company, body: &CloseCompany) -> Result<Co
     let deletion = find_within(tx, id).await?;
     let payload = json!({ "delete_after": deletion.delete_after });
     event::publish(tx, "tenant.closed", id, &payload).await?;
-    let delete_after = deletion.delete_after.strftime("%Y-%m-%d").to_string();
-    admins.tell(tx, &Notice::CompanyClosed { delete_after }).await?;
+    let last_day = last_day(deletion.delete_after, &company.timezone)?;
+    admins.tell(tx, &Notice::CompanyClosed { last_day }).await?;
     Ok(deletion)
+}
+
+/// The last day on which the company can surely be opened again, where it is: `2026-12-21`.
+fn last_day(delete_after: Timestamp, timezone: &str) -> Result<String> {
+    let there = delete_after.in_tz(timezone).map_err(Error::internal)?;
+    let day = there.date().yesterday().map_err(Error::internal)?;
+    Ok(day.to_string())
 }
 
 async fn find_within(tx: &Tx, id: Uuid) -> Result<CompanyDeletion> {

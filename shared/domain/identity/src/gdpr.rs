@@ -60,7 +60,8 @@ const LINKS: &str = "SELECT l.id, to_jsonb(l) - '{tenant_id,token_hash}'::text[]
     FROM (SELECT md5(l.purpose)::uuid AS id, l.* FROM user_links l WHERE l.tenant_id = $1 AND l.user_id = $2) l
     WHERE l.id > $3 ORDER BY l.id LIMIT $4";
 
-/// What audit lines tell of the user by another id than theirs.
+/// What audit lines tell of the user by another id than theirs; of sessions only older ones, since newer are
+/// filed under the user.
 const PARTS: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND user_id = $2
     UNION ALL SELECT id FROM user_identities WHERE tenant_id = $1 AND user_id = $2
     UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND user_id = $2
@@ -99,7 +100,7 @@ const FORGET_ACCESS: &str = "WITH sessions AS (
 
 const ANONYMISE: &str = "UPDATE users SET email = $3, email_norm = $3, full_name = $4, password_hash = NULL,
         status = 'deactivated', email_verified_at = NULL, last_login_at = NULL, locale = NULL, timezone = NULL,
-        manager_user_id = NULL, avatar_url = NULL, job_title_id = NULL, department_id = NULL, phone_sealed = NULL, phone_hash = NULL, phone_masked = NULL, phone_verified_at = NULL,
+        manager_user_id = NULL, avatar_url = NULL, job_title_id = NULL, department_id = NULL, phone_sealed = NULL, phone_hash = NULL, phone_masked = NULL, phone_country = NULL, phone_verified_at = NULL,
         twofa_methods = DEFAULT, erased_at = coalesce(erased_at, $5), updated_at = $5
     WHERE tenant_id = $1 AND id = $2";
 

@@ -366,17 +366,16 @@ fn apply(group: Group, body: UpdateGroup, now: Timestamp) -> Result<(Group, Opti
     Ok((group, wanted))
 }
 
-/// Deletes a group that has no members (S12.8).
+/// Deletes a group that has no members (S12.8), as [`find_for_update`] read it.
 ///
 /// # Errors
-/// 404 when the company has no such group; 409 with the count of its members.
-pub async fn delete(tx: &Tx, id: Uuid) -> Result<()> {
-    let group = find_for_update(tx, id).await?;
+/// 409 with the count of its members.
+pub async fn delete(tx: &Tx, group: &Group) -> Result<()> {
     let payload = json!({ "code": group.code });
-    let params: db::Params<'_> = &[&tx.tenant().0, &id];
+    let params: db::Params<'_> = &[&tx.tenant().0, &group.id];
     let (row, ()) = futures::try_join!(
         tx.query_one(DELETE, params),
-        event::publish(tx, "group.deleted", id, &payload)
+        event::publish(tx, "group.deleted", group.id, &payload)
     )?;
     if row.get(0) {
         return Ok(());

@@ -375,6 +375,7 @@ async fn send_links(tx: &Tx, to: &[Addressee<'_>], purpose: Purpose, app_url: &s
                 url,
                 tenant_name: tenant_name.clone(),
                 inviter: inviter_name.clone().unwrap_or_else(|| "M3CoreCRM".to_owned()),
+                inviter_id: inviter,
             },
         };
         let to = To {

@@ -14,14 +14,13 @@ use uuid::Uuid;
 /// The users to act on, held in the order of their ids, whether they and the caller are super admins,
 /// and whether one is the person who acts. No stronger lock than a change of them takes: one that
 /// excludes foreign keys to them would wait for what they are doing, and be waited for.
-const TARGETS: &str = "SELECT u.id, u.status, u.email, u.erased_at IS NOT NULL AS is_erased, u.password_hash IS NULL AS has_no_password, coalesce(u.locale, t.locale) AS locale,
+const TARGETS: &str = "SELECT u.id, u.status, u.email, u.erased_at IS NOT NULL AS is_erased, u.password_hash IS NULL AS has_no_password, app.language_of(u.tenant_id, u.id) AS locale,
         EXISTS (SELECT FROM app.roles_held($1, u.id) h JOIN roles r ON r.id = h.role_id
                 WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS is_super,
         EXISTS (SELECT FROM app.roles_held($1, $3) h JOIN roles r ON r.id = h.role_id
                 WHERE r.tenant_id IS NULL AND r.code = 'super_admin') AS by_super,
         u.id IS NOT DISTINCT FROM app.person_behind($1, $3, $4) AS is_oneself
-     FROM users u JOIN tenants t ON t.id = u.tenant_id
-     WHERE u.tenant_id = $1 AND u.id = ANY ($2) ORDER BY u.id FOR NO KEY UPDATE OF u";
+     FROM users u WHERE u.tenant_id = $1 AND u.id = ANY ($2) ORDER BY u.id FOR NO KEY UPDATE OF u";
 
 /// Who never followed an invitation is invited again, not active.
 const SET_STATUS: &str = "UPDATE users u SET updated_at = $4, status = CASE
@@ -281,8 +280,8 @@ pub async fn end_session(tx: &Tx, target: &Target, session_id: Uuid) -> Result<(
     if tx.execute(END_SESSION, params).await? == 0 {
         return Err(Error::not_found());
     }
-    let about = json!({ "user_id": target.id });
-    log::record(tx, "session.revoked", "session", Some(session_id), &about).await
+    let about = json!({ "session_id": session_id });
+    log::record(tx, "session.revoked", "user", Some(target.id), &about).await
 }
 
 /// Takes a user's second factors, who has lost them, and signs them out everywhere: the next login

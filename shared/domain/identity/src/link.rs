@@ -25,8 +25,8 @@ const ISSUE: &str = "WITH made AS (
         SET token_hash = excluded.token_hash, email_norm = excluded.email_norm, created_at = excluded.created_at,
             expires_at = excluded.expires_at, used_at = NULL
         RETURNING user_id)
-    SELECT u.email, coalesce(u.locale, t.locale) FROM made
-    JOIN users u ON u.tenant_id = $1 AND u.id = made.user_id JOIN tenants t ON t.id = u.tenant_id";
+    SELECT u.email, app.language_of(u.tenant_id, u.id) FROM made
+    JOIN users u ON u.tenant_id = $1 AND u.id = made.user_id";
 const OWNER: &str = "SELECT tenant_id, user_id FROM app.link_owner($1, $2)";
 const VERIFY: &str = "WITH spent AS (
         UPDATE user_links SET used_at = $3

@@ -13,7 +13,7 @@ const PERMISSIONS: &str =
     "SELECT coalesce(array_agg(DISTINCT rp.permission_code ORDER BY rp.permission_code), '{}')
     FROM app.roles_held($1, $2) held JOIN role_permissions rp ON rp.role_id = held.role_id";
 const SECURITY: &str =
-    "SELECT u.twofa_methods, u.phone_masked, u.phone_verified_at, u.email_verified_at IS NULL AS owes_email,
+    "SELECT u.twofa_methods, u.phone_masked, u.phone_country, u.phone_verified_at, u.email_verified_at IS NULL AS owes_email,
         t.twofa_required_from, t.phone_required_from,
         t.twofa_required_from IS NOT NULL AND u.twofa_methods = '{}' AS owes_twofa,
         t.phone_required_from IS NOT NULL AND u.phone_verified_at IS NULL AS owes_phone
@@ -36,6 +36,8 @@ pub struct Security {
     pub twofa_methods: Vec<String>,
     /// `+20********67`.
     pub phone_masked: Option<String>,
+    /// As in ISO 3166: `EG`. Null without a phone, and for one of no country.
+    pub phone_country: Option<String>,
     pub phone_verified_at: Option<Timestamp>,
     /// From when on the company asks for a second factor.
     pub twofa_required_from: Option<Timestamp>,
@@ -73,6 +75,7 @@ fn security_of(row: &Row) -> Security {
     Security {
         twofa_methods: row.get("twofa_methods"),
         phone_masked: row.get("phone_masked"),
+        phone_country: row.get("phone_country"),
         phone_verified_at: row.get("phone_verified_at"),
         twofa_required_from: row.get("twofa_required_from"),
         phone_required_from: row.get("phone_required_from"),

@@ -63,6 +63,8 @@ pub struct Security {
     pub twofa_methods: Vec<String>,
     /// The phone number with its middle hidden.
     pub phone_masked: Option<String>,
+    /// As in ISO 3166: `EG`. Null without a phone, and for one of no country.
+    pub phone_country: Option<String>,
     pub phone_verified_at: Option<Timestamp>,
     /// How many codes are left that stand in for a second factor.
     pub backup_codes_left: i64,
@@ -180,7 +182,7 @@ macro_rules! select {
         concat!(
             "SELECT u.id, u.email, u.email_norm, u.full_name, u.avatar_url, u.status, u.job_title_id, u.department_id,
                     u.manager_user_id, u.locale, u.timezone, u.email_verified_at, u.last_login_at, u.twofa_methods,
-                    u.phone_masked, u.phone_verified_at, u.created_at, u.updated_at,
+                    u.phone_masked, u.phone_country, u.phone_verified_at, u.created_at, u.updated_at,
                     (SELECT count(*) FROM sessions s WHERE s.tenant_id = u.tenant_id AND s.user_id = u.id
                         AND s.revoked_at IS NULL AND s.expires_at > now()) AS active_sessions,
                     (SELECT count(*) FROM backup_codes b WHERE b.tenant_id = u.tenant_id AND b.user_id = u.id
@@ -436,6 +438,7 @@ fn read(row: &Row) -> Result<Member> {
         security: Security {
             twofa_methods: row.get("twofa_methods"),
             phone_masked: row.get("phone_masked"),
+            phone_country: row.get("phone_country"),
             phone_verified_at: row.get("phone_verified_at"),
             backup_codes_left: row.get("backup_codes_left"),
             has_password: row.get("has_password"),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const CANDIDATES: &str =
-    "SELECT tenant_id, tenant_slug, user_id, linked FROM app.oauth_candidates($1, $2, $3, $4)";
+    "SELECT tenant_id, tenant_slug, user_id, linked, active FROM app.oauth_candidates($1, $2, $3, $4)";
 const LINK: &str = "INSERT INTO user_identities (tenant_id, id, user_id, provider, subject_hash, created_at)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 const IS_LINKED: &str = "SELECT EXISTS (SELECT FROM user_identities i
@@ -46,7 +46,7 @@ pub struct Vouched<'a> {
     pub email: &'a Email,
 }
 
-/// An active account that this opens.
+/// An account that this opens, or would.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub account: FoundAccount,
@@ -54,10 +54,12 @@ pub struct Candidate {
     pub slug: String,
     /// Whether it was opened this way before.
     pub linked: bool,
+    /// Whether user and company may sign in at all.
+    pub active: bool,
 }
 
 /// The accounts that somebody's identity opens, in one company when it is named by slug or id; at most
-/// 20. Accounts that are not active, and those whose own address was never verified, are not among them.
+/// 20, those first that are active. Accounts whose own address was never verified are not among them.
 ///
 /// # Errors
 /// 503 when the database is away.
@@ -81,6 +83,7 @@ pub async fn find(db: &Db, vouched: &Vouched<'_>, tenant: Option<&str>) -> Resul
         },
         slug: row.get(1),
         linked: row.get(3),
+        active: row.get(4),
     });
     Ok(candidates.collect())
 }

@@ -6,7 +6,7 @@ use kernel::{Phone, Result};
 use uuid::Uuid;
 
 const ON_PHONE: &str =
-    "SELECT u.phone_sealed, coalesce(u.locale, t.locale), t.name FROM users u JOIN tenants t ON t.id = u.tenant_id
+    "SELECT u.phone_sealed, app.language_of(u.tenant_id, u.id), t.name FROM users u JOIN tenants t ON t.id = u.tenant_id
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.phone_verified_at IS NOT NULL AND u.twofa_methods @> ARRAY[$3::text]";
 
 /// How a user's number is kept: sealed for `users.phone_sealed`, and hashed for `users.phone_hash`.

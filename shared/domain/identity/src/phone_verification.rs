@@ -28,7 +28,7 @@ const MAX_SENDS: i16 = 6;
 // Takes the user's row, so that parallel starts are counted one after the other, and a factor that is
 // turned on meanwhile is seen.
 const TAKE_USER: &str =
-    "SELECT u.phone_hash, u.phone_verified_at IS NOT NULL, u.twofa_methods && '{sms,whatsapp}', coalesce(u.locale, t.locale), t.name
+    "SELECT u.phone_hash, u.phone_verified_at IS NOT NULL, u.twofa_methods && '{sms,whatsapp}', app.language_of(u.tenant_id, u.id), t.name
     FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE u.tenant_id = $1 AND u.id = $2 FOR NO KEY UPDATE OF u";
 const STARTED: &str = "SELECT count(*), min(created_at) FROM phone_verifications
     WHERE tenant_id = $1 AND user_id = $2 AND created_at > $3";
@@ -36,11 +36,11 @@ const REVOKE: &str = "UPDATE phone_verifications SET status = 'revoked'
     WHERE tenant_id = $1 AND user_id = $2 AND status = 'pending' RETURNING id";
 const INSERT: &str =
     "INSERT INTO phone_verifications (tenant_id, id, user_id, phone_sealed, phone_hash, phone_masked,
-        channel, code_hash, created_at, sent_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)
+        channel, code_hash, created_at, sent_at, expires_at, phone_country)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)
     RETURNING id, phone_masked, channel, status, attempts, sent_at, expires_at";
 const PENDING: &str =
-    "SELECT v.id, v.phone_sealed, v.channel, v.sends, v.sent_at, coalesce(u.locale, t.locale) AS locale, t.name AS tenant_name
+    "SELECT v.id, v.phone_sealed, v.channel, v.sends, v.sent_at, app.language_of(u.tenant_id, u.id) AS locale, t.name AS tenant_name
     FROM phone_verifications v JOIN users u ON u.tenant_id = v.tenant_id AND u.id = v.user_id
     JOIN tenants t ON t.id = v.tenant_id
     WHERE v.tenant_id = $1 AND v.user_id = $2 AND v.status = 'pending' AND v.expires_at > $3 AND v.attempts < $4
@@ -54,10 +54,10 @@ const ATTEMPT: &str = "UPDATE phone_verifications SET attempts = attempts + 1
     RETURNING id, attempts, code_hash";
 const VERIFIED: &str = "WITH proved AS (
         UPDATE phone_verifications SET status = 'verified' WHERE tenant_id = $1 AND id = $2
-        RETURNING user_id, phone_sealed, phone_hash, phone_masked)
+        RETURNING user_id, phone_sealed, phone_hash, phone_masked, phone_country)
     UPDATE users u SET phone_sealed = p.phone_sealed, phone_hash = p.phone_hash, phone_masked = p.phone_masked,
-        phone_verified_at = $3, updated_at = $3
-    FROM proved p WHERE u.tenant_id = $1 AND u.id = p.user_id RETURNING u.phone_masked";
+        phone_country = p.phone_country, phone_verified_at = $3, updated_at = $3
+    FROM proved p WHERE u.tenant_id = $1 AND u.id = p.user_id RETURNING u.phone_masked, u.phone_country";
 
 /// A verification under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,8 @@ pub struct PhoneVerification {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VerifiedPhone {
     pub phone_masked: String,
+    /// As in ISO 3166: `EG`. Null for a number of no country.
+    pub phone_country: Option<String>,
     pub phone_verified_at: Timestamp,
 }
 
@@ -162,6 +164,7 @@ pub async fn start(
         &code.hash(tx, id),
         &now,
         &(now + LIFETIME),
+        &phone.country(),
     ];
     let row = tx.query_one(INSERT, params).await?;
     let data = json!({ "channel": channel.code(), "phone": phone.masked() });
@@ -266,6 +269,8 @@ pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Resul
         .query_opt(ATTEMPT, &[&tenant, &user_id, &hash, &now, &MAX_ATTEMPTS])
         .await?;
     let Some(attempt) = attempt else {
+        let data = json!({ "reason": "over" });
+        trail::note(tx, user_id, "phone.verify.failed", &data).await?;
         return Ok(Confirmation::Over);
     };
     let (id, attempts): (Uuid, i16) = (attempt.get("id"), attempt.get("attempts"));
@@ -288,6 +293,7 @@ pub async fn confirm(tx: &Tx, user_id: Uuid, phone: &Phone, code: &str) -> Resul
     trail::tell(tx, user_id, "phone.verify.succeeded", &trail::nothing()).await?;
     Ok(Confirmation::Verified(VerifiedPhone {
         phone_masked,
+        phone_country: row.get(1),
         phone_verified_at: now,
     }))
 }

@@ -1,4 +1,4 @@
-//! Refresh tokens (S1.6): opaque, kept as a hash, good for 30 days and for one use. The rules of
+//! Refresh tokens (S1.6): opaque, kept as a hash, good for 30 days unless set otherwise, and for one use. The rules of
 //! that use are `app.rotate_refresh_token` in the migrations, because one statement must decide.
 
 use crate::opaque::Opaque;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
 
-/// How long a refresh token, and the session it keeps alive, lasts without use.
+/// How long a refresh token, and the session it keeps alive, lasts without use, unless it is set otherwise.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const PREFIX: &str = "m3r_";
@@ -20,7 +20,10 @@ const ROTATE: &str = "SELECT outcome, user_id, session_id FROM app.rotate_refres
 
 /// A refresh token as a client holds it.
 #[derive(Clone, Debug)]
-pub struct RefreshToken(Opaque);
+pub struct RefreshToken {
+    secret: Opaque,
+    lasts: SignedDuration,
+}
 
 /// Whose a refresh token is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,24 +50,43 @@ impl RefreshToken {
     /// # Errors
     /// Internal, when the system has no randomness.
     pub fn generate() -> Result<Self> {
-        Opaque::generate(PREFIX).map(Self)
+        Opaque::generate(PREFIX).map(Self::of)
+    }
+
+    fn of(secret: Opaque) -> Self {
+        Self {
+            secret,
+            lasts: LIFETIME,
+        }
+    }
+
+    /// The same, good for so long once it is stored.
+    #[must_use]
+    pub fn lasting(self, lasts: SignedDuration) -> Self {
+        Self { lasts, ..self }
+    }
+
+    /// How long it is good for once it is stored.
+    #[must_use]
+    pub fn lasts(&self) -> SignedDuration {
+        self.lasts
     }
 
     /// `None` for what can't be one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Opaque::parse(PREFIX, text).map(Self)
+        Opaque::parse(PREFIX, text).map(Self::of)
     }
 
     /// For the answer to the client, and for nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        self.secret.expose()
     }
 
     /// What is stored.
     pub(crate) fn hash(&self) -> Vec<u8> {
-        self.0.hash()
+        self.secret.hash()
     }
 }
 
@@ -92,7 +114,13 @@ pub async fn rotate(tx: &Tx, token: &RefreshToken, successor: &RefreshToken) -> 
     let row = tx
         .query_one(
             ROTATE,
-            &[&token.hash(), &client, &successor.hash(), &now, &(now + LIFETIME)],
+            &[
+                &token.hash(),
+                &client,
+                &successor.hash(),
+                &now,
+                &(now + successor.lasts()),
+            ],
         )
         .await?;
     match row.get(0) {

@@ -1,7 +1,7 @@
 //! Sessions: a sign-in on one device, the family of its refresh tokens, and the authority over its
 //! access tokens: a revoked one is refused at the next request (S1.3, S1.6).
 
-use crate::refresh_token::{LIFETIME, RefreshToken};
+use crate::refresh_token::RefreshToken;
 use crate::user::{self, Account};
 use db::{Row, Sql, Tx};
 use jiff::Timestamp;
@@ -24,11 +24,13 @@ const OPEN: &str =
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.status = 'active' AND t.status = 'active' RETURNING id";
 const FIRST_TOKEN: &str = "INSERT INTO refresh_tokens (tenant_id, token_hash, session_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
 const LOGGED_IN: &str = "UPDATE users SET last_login_at = $3 WHERE tenant_id = $1 AND id = $2";
-const AUDIT_LOGIN: &str = "SELECT app.audit_as($1, 'auth.login', 'session', $2, NULL)";
+// What becomes of sessions is told of their user, whose audit lines are looked for by the user's id.
+const AUDIT_LOGIN: &str =
+    "SELECT app.audit_as($1, 'auth.login', 'user', $1, jsonb_build_object('session_id', $2::uuid))";
 const END: &str = "WITH ended AS (
         UPDATE sessions SET revoked_at = $4, revoked_reason = $5
         WHERE tenant_id = $1 AND id = $2 AND user_id = $3 AND revoked_at IS NULL AND expires_at > $4 RETURNING id, user_id)
-    SELECT app.audit_as(user_id, $6, 'session', id, NULL) FROM ended";
+    SELECT app.audit_as(user_id, $6, 'user', user_id, jsonb_build_object('session_id', id)) FROM ended";
 const LIST: &str =
     "SELECT s.id, s.user_agent, s.ip, s.created_at, s.last_used_at, s.expires_at FROM sessions s";
 
@@ -72,7 +74,7 @@ pub enum End {
 /// As [`Tx::query`].
 pub async fn open(tx: &Tx, user_id: Uuid, token: &RefreshToken) -> Result<Option<Session>> {
     let (tenant, now, id) = (tx.tenant().0, tx.clock().now(), tx.clock().id());
-    let expires_at = now + LIFETIME;
+    let expires_at = now + token.lasts();
     let origin = tx.caller().origin();
     let opened = tx
         .query_opt(

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-/// How long the second step may take.
-pub const CHALLENGE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
+/// How long the second step may take, and a code that is sent for it lasts no longer.
+pub const CHALLENGE_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Wrong codes that a challenge bears.
 pub const MAX_ATTEMPTS: i16 = 5;
 const PREFIX: &str = "m3c_";
@@ -231,7 +231,7 @@ pub async fn finish(
         .await?
         .is_none()
     {
-        return Ok(Finished::Over);
+        return over_for(tx, user_id).await;
     }
     let attempt = tx
         .query_opt(
@@ -240,7 +240,7 @@ pub async fn finish(
         )
         .await?;
     let Some(attempt) = attempt else {
-        return Ok(Finished::Over);
+        return over_for(tx, user_id).await;
     };
     let id: Uuid = attempt.get("id");
     let right = match factor {
@@ -273,6 +273,13 @@ pub async fn finish(
     Ok(signed_in.map_or(Finished::Over, |(account, session)| {
         Finished::SignedIn(Box::new(account), session)
     }))
+}
+
+/// Somebody tried a code too late, once too often, or of a user who may not log in: a line of the log.
+async fn over_for(tx: &Tx, user_id: Uuid) -> Result<Finished> {
+    let data = json!({ "reason": "over" });
+    trail::note(tx, user_id, "auth.2fa_failed", &data).await?;
+    Ok(Finished::Over)
 }
 
 /// The answer to a challenge that is over, or never was.

@@ -8,8 +8,8 @@ use notifications::notice::{self, Channel, Notice, To};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const USER: &str = "SELECT u.email, u.email_verified_at IS NOT NULL, coalesce(u.locale, t.locale)
-    FROM users u JOIN tenants t ON t.id = u.tenant_id
+const USER: &str = "SELECT u.email, u.email_verified_at IS NOT NULL, app.language_of(u.tenant_id, u.id)
+    FROM users u
     WHERE u.tenant_id = $1 AND u.id = $2 AND u.erased_at IS NULL FOR KEY SHARE OF u";
 const AUDIT_AS: &str = "SELECT app.audit_as($1, $2, 'user', $1, $3)";
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 const INSERT: &str = "INSERT INTO inbox_messages
     (tenant_id, id, user_id, kind, title_sealed, body_sealed, link_url, about_user_id, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    SELECT $1, new.*, $9 FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bytea[], $6::bytea[], $7::text[], $8::uuid[]) AS new";
 
 const LIST: &str = "SELECT m.id, m.kind, m.title_sealed, m.body_sealed, m.link_url, m.read_at, m.created_at
     FROM inbox_messages m WHERE m.tenant_id = $1 AND m.user_id = $2
@@ -42,19 +42,29 @@ pub(crate) struct NewMessage<'a> {
     pub about_user_id: Option<Uuid>,
 }
 
-pub(crate) async fn insert(tx: &Tx, new: &NewMessage<'_>) -> Result<()> {
-    let title = tx.sealer().seal(&context(tx, "title"), new.title.as_bytes())?.0;
-    let body = tx.sealer().seal(&context(tx, "body"), new.body.as_bytes())?.0;
+/// Puts messages where they are read, in one statement.
+pub(crate) async fn insert(tx: &Tx, new: &[NewMessage<'_>]) -> Result<()> {
+    let (title, body) = (context(tx, "title"), context(tx, "body"));
+    let seal = |context: &str, text: &str| tx.sealer().seal(context, text.as_bytes()).map(|sealed| sealed.0);
+    let titles = new.iter().map(|new| seal(&title, new.title));
+    let titles: Vec<Vec<u8>> = titles.collect::<Result<_>>()?;
+    let bodies = new.iter().map(|new| seal(&body, new.body));
+    let bodies: Vec<Vec<u8>> = bodies.collect::<Result<_>>()?;
+    let ids: Vec<Uuid> = new.iter().map(|new| new.id).collect();
+    let users: Vec<Uuid> = new.iter().map(|new| new.user_id).collect();
+    let kinds: Vec<&str> = new.iter().map(|new| new.kind).collect();
+    let links: Vec<Option<&str>> = new.iter().map(|new| new.link_url).collect();
+    let about: Vec<Option<Uuid>> = new.iter().map(|new| new.about_user_id).collect();
     let now = tx.clock().now();
     let params: db::Params<'_> = &[
         &tx.tenant().0,
-        &new.id,
-        &new.user_id,
-        &new.kind,
-        &title,
-        &body,
-        &new.link_url,
-        &new.about_user_id,
+        &ids,
+        &users,
+        &kinds,
+        &titles,
+        &bodies,
+        &links,
+        &about,
         &now,
     ];
     tx.execute(INSERT, params).await.map(drop)

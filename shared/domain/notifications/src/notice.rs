@@ -82,6 +82,7 @@ pub enum Notice {
         url: String,
         tenant_name: String,
         inviter: String,
+        inviter_id: Option<Uuid>,
     },
     /// That a colleague was invited; for the admins.
     InviteSent {
@@ -113,10 +114,9 @@ pub enum Notice {
     SeatLimitReached {
         limit: i64,
     },
-    /// That nobody gets in any more, and that the company's data is deleted after this date, as
-    /// `2026-12-22`; for the admins.
+    /// That nobody gets in any more, and until when that can be undone, as `2026-12-21`; for the admins.
     CompanyClosed {
-        delete_after: String,
+        last_day: String,
     },
     LockedOut,
     /// That signing in asks for one more thing: `totp`, `sms` or `whatsapp`.
@@ -235,8 +235,14 @@ impl Notice {
     fn about(&self) -> Option<Uuid> {
         match self {
             Self::InviteSent { user_id, .. } | Self::InviteAccepted { user_id, .. } => Some(*user_id),
+            Self::Invite { inviter_id, .. } => *inviter_id,
             _ => None,
         }
+    }
+
+    /// Whether it is mailed to those, too, who want no mails: nobody would see it in their inbox.
+    pub(crate) fn must_be_mailed(&self) -> bool {
+        matches!(self, Self::CompanyClosed { .. })
     }
 
     fn code(&self) -> Option<&str> {
@@ -274,6 +280,36 @@ pub async fn send(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
     Ok(id)
 }
 
+/// As [`send`], to the inboxes of these users, each in their locale, in one statement.
+///
+/// # Errors
+/// As the database fails.
+pub(crate) async fn put_in_inboxes(tx: &Tx, readers: &[(Uuid, &str)], notice: &Notice) -> Result<()> {
+    let english = Words::of(notice, Language::English, false)?;
+    let arabic = Words::of(notice, Language::Arabic, false)?;
+    let messages = readers.iter().map(|(user_id, locale)| {
+        let words = match Language::of(locale) {
+            Language::English => &english,
+            Language::Arabic => &arabic,
+        };
+        message(tx.clock().id(), *user_id, notice, words)
+    });
+    let messages: Vec<NewMessage<'_>> = messages.collect();
+    inbox::insert(tx, &messages).await
+}
+
+fn message<'a>(id: Uuid, user_id: Uuid, notice: &'a Notice, words: &'a Words) -> NewMessage<'a> {
+    NewMessage {
+        id,
+        user_id,
+        kind: notice.kind(),
+        title: &words.subject,
+        body: &words.inbox,
+        link_url: words.url.as_deref(),
+        about_user_id: notice.about(),
+    }
+}
+
 async fn mirror(tx: &Tx, to: &To<'_>, user_id: Uuid) -> Result<()> {
     let told = Notice::CodeSent { channel: to.channel };
     let inbox = To {
@@ -304,16 +340,7 @@ async fn deliver(tx: &Tx, to: &To<'_>, notice: &Notice) -> Result<Uuid> {
             let user_id = to
                 .user_id
                 .ok_or_else(|| Error::internal("an inbox notice for nobody"))?;
-            let new = NewMessage {
-                id,
-                user_id,
-                kind: notice.kind(),
-                title: &words.subject,
-                body: &words.inbox,
-                link_url: words.url.as_deref(),
-                about_user_id: notice.about(),
-            };
-            inbox::insert(tx, &new).await?;
+            inbox::insert(tx, &[message(id, user_id, notice, &words)]).await?;
             return Ok(id);
         }
         Channel::Email => Content::Email {

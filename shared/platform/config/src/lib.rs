@@ -4,6 +4,7 @@
 use kernel::{Sealer, Secret};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 mod keys;
 mod oauth;
@@ -60,6 +61,23 @@ impl Env {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// A number within these bounds; `default` when the variable is not set or empty.
+    ///
+    /// # Errors
+    /// When it is no number, or out of bounds.
+    pub fn number(&self, name: &str, default: u32, bounds: RangeInclusive<u32>) -> Result<u32> {
+        let Some(text) = self.optional(name) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.ok_or_else(|| {
+            let (least, most) = bounds.into_inner();
+            ConfigError(format!(
+                "the environment variable {name} is no number from {least} to {most}"
+            ))
+        })
     }
 
     #[must_use]
@@ -208,5 +226,22 @@ mod tests {
         let env = Env::from_pairs([("BUCKET", "")]);
         assert!(env.required("BUCKET").unwrap_err().to_string().contains("BUCKET"));
         assert_eq!(env.or("BUCKET", "b"), "b");
+    }
+
+    #[test]
+    fn a_number_out_of_bounds_is_refused_with_its_variable_and_its_bounds() {
+        let tries = |value: &str| Env::from_pairs([("LOGIN_TRIES", value)]).number("LOGIN_TRIES", 5, 3..=20);
+        for (value, expected) in [("", 5), ("3", 3), ("20", 20)] {
+            assert_eq!(tries(value).unwrap(), expected, "{value:?}");
+        }
+        for wrong in ["2", "21", "0", "-3", "3.0", " 3", "three", "4294967301"] {
+            let message = tries(wrong).unwrap_err().to_string();
+            let named = ["LOGIN_TRIES", "3", "20"]
+                .iter()
+                .all(|part| message.contains(part));
+            assert!(named, "{wrong:?}: {message}");
+        }
+        let unset = Env::from_pairs([]).number("LOGIN_TRIES", 5, 3..=20);
+        assert_eq!(unset.unwrap(), 5);
     }
 }

@@ -91,9 +91,16 @@ impl Db {
 
     /// Opens the first connection, so that the first request does not wait for it. Finding the
     /// database away is not an error here: requests say 503 until it is back.
-    pub async fn warm_up(&self) {
-        if let Err(error) = self.connection().await {
-            tracing::warn!(%error, "the database is away");
+    ///
+    /// # Errors
+    /// Internal, when the role is one that would see every tenant.
+    pub async fn warm_up(&self) -> Result<()> {
+        match self.connection().await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "the database is away");
+                Ok(())
+            }
+            outcome => outcome.map(drop),
         }
     }
 
@@ -164,6 +171,7 @@ impl Db {
         self.pool.get().await.map_err(|error| match error {
             // Whatever refuses a connection (starting, stopping, full), it may be gone in a moment.
             PoolError::Backend(error) => Error::unavailable(from_postgres(error)),
+            PoolError::PostCreateHook(refusal @ HookError::Message(_)) => Error::internal(refusal),
             other => Error::unavailable(other),
         })
     }
@@ -177,12 +185,16 @@ impl std::fmt::Debug for Db {
     }
 }
 
-/// A role that is superuser or bypasses row-level security would see every tenant: no connection
-/// is better than that one.
+const ROLE_SEES_EVERYTHING: &str = "SELECT r.rolsuper OR r.rolbypassrls OR EXISTS (
+        SELECT FROM pg_roles o WHERE o.rolname IN ('m3_owner', 'm3_lookup') AND pg_has_role(r.oid, o.oid, 'MEMBER'))
+    FROM pg_roles r WHERE r.rolname = current_user";
+
+/// A role that is superuser, bypasses row-level security, or can become the owner or whoever looks things up
+/// before a tenant is known, would see every tenant: no connection is better than that one.
 async fn refuse_bypass(client: &tokio_postgres::Client) -> Result<(), HookError> {
     // A simple query is one trip where a prepared one is two: every cold start waits for this.
     let role = client
-        .simple_query("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        .simple_query(ROLE_SEES_EVERYTHING)
         .await
         .map_err(HookError::Backend)?;
     let kept = role
@@ -190,7 +202,7 @@ async fn refuse_bypass(client: &tokio_postgres::Client) -> Result<(), HookError>
         .any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("f")));
     if !kept {
         return Err(HookError::message(
-            "the database role bypasses row-level security; connect as m3_app",
+            "the database role can bypass row-level security; connect as m3_app",
         ));
     }
     Ok(())

@@ -40,6 +40,15 @@ impl Phone {
         &self.0
     }
 
+    /// The country it is of, as in ISO 3166: `EG`. `None` for a number of no country, as a satellite's.
+    #[must_use]
+    pub fn country(&self) -> Option<String> {
+        let number = PHONE_NUMBER_UTIL.parse(&self.0, None).ok()?;
+        let region = PHONE_NUMBER_UTIL.get_region_for_number(&number)?;
+        let code: &str = &region.as_region_str();
+        (code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase())).then(|| code.to_owned())
+    }
+
     /// For display without the permission to see it: `+20*******67`.
     #[must_use]
     pub fn masked(&self) -> String {
@@ -62,6 +71,19 @@ mod tests {
             ("+965 5001 2345", "+96550012345"),
         ] {
             assert_eq!(Phone::parse(input).unwrap().as_str(), e164);
+        }
+    }
+
+    #[test]
+    fn knows_the_country() {
+        for (number, country) in [
+            ("+201001234567", Some("EG")),
+            ("+96550012345", Some("KW")),
+            ("+14165550123", Some("CA")),
+            ("+883510000000094", None),
+        ] {
+            let number = Phone::from_provider(number).unwrap();
+            assert_eq!(number.country().as_deref(), country, "{number:?}");
         }
     }
 

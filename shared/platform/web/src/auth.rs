@@ -122,17 +122,27 @@ fn caller(parts: &Parts, web: &Web) -> kernel::Result<Caller> {
         person(token, access, origin, web)?
     };
     let tenant = caller.tenant();
-    if let Some(named) = parts.headers.get("x-tenant-id")
-        && named.to_str().ok().and_then(|named| named.parse().ok()) != Some(tenant.0)
-    {
-        return Err(Error::new(
-            Code::TenantMismatch,
-            "X-Tenant-Id names another company than the access token.",
-        ));
-    }
+    check_named_tenant(&parts.headers, tenant)?;
     tracing::Span::current().record("tenant_id", tracing::field::display(tenant));
     let idempotency = parts.extensions.get::<Idempotency>().cloned();
     Ok(caller.requiring(access.feature()).with_idempotency(idempotency))
+}
+
+/// Checks that `X-Tenant-Id`, where it is sent, names the company of the access token.
+///
+/// # Errors
+/// 401 `TENANT_MISMATCH`.
+pub fn check_named_tenant(headers: &HeaderMap, tenant: TenantId) -> kernel::Result<()> {
+    let Some(named) = headers.get("x-tenant-id") else {
+        return Ok(());
+    };
+    if named.to_str().ok().and_then(|named| named.parse().ok()) == Some(tenant.0) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::TenantMismatch,
+        "X-Tenant-Id names another company than the access token.",
+    ))
 }
 
 fn person(token: &str, access: Access, origin: kernel::Origin, web: &Web) -> kernel::Result<Caller> {

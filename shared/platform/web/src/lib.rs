@@ -14,7 +14,7 @@ mod routes;
 mod serve;
 
 pub use answer::{Accepted, Created, Either, IfMatch, NoContent, Record, Tagged, Text, etag};
-pub use auth::{Auth, Claims, TokenVerifier};
+pub use auth::{Auth, Claims, TokenVerifier, check_named_tenant};
 pub use extract::{IdPath, Json, Origin, Path, Query, Raw};
 #[cfg(feature = "describe")]
 pub use openapi::{Document, document};

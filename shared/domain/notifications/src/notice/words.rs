@@ -200,7 +200,7 @@ fn values(notice: &Notice, url: Option<&str>, code: Option<&str>) -> Value {
         }
         Notice::IdentityLinked { provider } => context! { provider => provider.as_str() },
         Notice::PhoneChanged { phone_masked } => context! { phone => typed(phone_masked) },
-        Notice::CompanyClosed { delete_after } => context! { delete_after => delete_after.as_str() },
+        Notice::CompanyClosed { last_day } => context! { last_day => last_day.as_str() },
         Notice::SeatLimitReached { limit } => context! { limit => *limit },
         Notice::ApprovalRequested { title, .. }
         | Notice::ApprovalReminder { title, .. }

@@ -13,6 +13,7 @@ fn every() -> Vec<Notice> {
             url: text(URL),
             tenant_name: text("Nile Homes"),
             inviter: text("Mona Ali"),
+            inviter_id: None,
         },
         Notice::InviteSent {
             user_id: Uuid::nil(),
@@ -37,7 +38,7 @@ fn every() -> Vec<Notice> {
         Notice::AccountDeactivated,
         Notice::SeatLimitReached { limit: 7 },
         Notice::CompanyClosed {
-            delete_after: text("2026-12-22"),
+            last_day: text("2026-12-21"),
         },
         Notice::LockedOut,
         Notice::SecondFactorOn { method: "totp" },
@@ -158,6 +159,7 @@ fn a_name_is_text_and_never_markup_a_header_or_a_change_of_direction() {
         url: URL.to_owned(),
         tenant_name: hostile.to_owned(),
         inviter: "{{ url }}{% include 'x' %}".to_owned(),
+        inviter_id: None,
     });
     let html = words.html().unwrap();
     assert!(
