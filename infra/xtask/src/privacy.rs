@@ -152,13 +152,19 @@ fn addresses(text: &str) -> Vec<String> {
     found
 }
 
-/// Whether a line holds a mark: a short number only where it stands alone, for fractions of a second and ids
-/// hold every one sooner or later.
+/// Whether a line holds a mark: a short number only where it stands alone, and the beginning of phone numbers
+/// only before the rest of one, for fractions of a second and ids hold every one sooner or later.
 fn holds(line: &str, mark: &str) -> bool {
-    let is_short_number = mark.len() < 8 && mark.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_short_number = mark.len() < 8 && is_number(mark);
+    let begins_number = mark.strip_prefix('"').is_some_and(is_number);
     line.match_indices(mark).any(|(at, _)| {
         let before = line[..at].chars().next_back();
-        let after = line[at + mark.len()..].chars().next();
+        let rest = &line[at + mark.len()..];
+        if begins_number {
+            return rest.len() >= 8 && is_number(rest.get(..8).unwrap_or("none"));
+        }
+        let after = rest.chars().next();
         !is_short_number
             || !(before.is_some_and(|c| c.is_alphanumeric() || c == '.')
                 || after.is_some_and(char::is_alphanumeric))
@@ -241,7 +247,7 @@ mod tests {
         };
         assert!(search("").is_err());
         assert!(search("{\"tenant_id\":\"01a1fef2-51fd-7377-a941-ae92802c052a\",\"status\":200}\n").is_ok());
-        let chances = "{\"timestamp\":\"2026-11-22T03:46:49.904417Z\",\"id\":\"01a1fef2-51fd-7377-a941-904417ae9280\"}\n";
+        let chances = "{\"timestamp\":\"2026-11-22T03:46:49.904417Z\",\"id\":\"01a1fef2-51fd-7377-a941-904417ae9280\",\"request_id\":\"20104417-1fdb-4373-9a5f-aecd75d718b0\"}\n";
         assert!(search(chances).is_ok());
         for planted in [
             "+96550012345",
@@ -250,6 +256,7 @@ mod tests {
             "somebody@example.com",
             "904417",
             "code 904417.",
+            "201001234567",
         ] {
             let told = search(&format!("{{\"status\":200}}\n{{\"to\":\"{planted}\"}}\n"));
             assert!(told.is_err_and(|told| told.contains(planted)), "{planted}");

@@ -22,22 +22,20 @@ async fn as_many_wrong_passwords_as_are_set_lock_for_as_long_as_is_set() {
         let body = json!({ "email": company.email, "password": password });
         post(&api, "login", &[], &body).await
     };
-    for _ in 0..2 {
-        for _ in 0..3 {
-            log_in("violet tram lanterm")
-                .await
-                .expect_code(401, "AUTH_INVALID_CREDENTIALS");
-        }
-        for (waited, left) in [(0, 60), (59, 1)] {
-            company.wait(waited);
-            let refused = log_in(PASSWORD).await;
-            let wait: i64 = refused.headers["retry-after"].parse().unwrap();
-            assert!((left..=left + 1).contains(&wait), "{wait}");
-            refused.expect_code(429, "RATE_LIMITED");
-        }
-        company.wait(2);
-        log_in(PASSWORD).await.expect(200);
+    for _ in 0..3 {
+        log_in("violet tram lanterm")
+            .await
+            .expect_code(401, "AUTH_INVALID_CREDENTIALS");
     }
+    for (waited, left) in [(0, 60), (59, 1)] {
+        company.wait(waited);
+        let refused = log_in(PASSWORD).await;
+        let wait: i64 = refused.headers["retry-after"].parse().unwrap();
+        assert!((left..=left + 1).contains(&wait), "{wait}");
+        refused.expect_code(429, "RATE_LIMITED");
+    }
+    company.wait(2);
+    log_in(PASSWORD).await.expect(200);
     // Nobody set anything here.
     for _ in 0..5 {
         company

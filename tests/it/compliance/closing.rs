@@ -333,9 +333,9 @@ async fn a_deletion_that_is_cut_short_goes_on() {
     for _ in 0..6 {
         world.user("read_only").await;
     }
-    // More than two batches.
+    // More than a batch.
     let many = "INSERT INTO contacts (tenant_id, id, first_name, name_norm, created_at, updated_at)
-                SELECT $1, gen_random_uuid(), 'x', 'x', now(), now() FROM generate_series(1, 4500)";
+                SELECT $1, gen_random_uuid(), 'x', 'x', now(), now() FROM generate_series(1, 2100)";
     let quietly = "SET session_replication_role = replica";
     admin.batch_execute(quietly).await.unwrap();
     admin.execute(many, &[&world.tenant.0]).await.unwrap();
